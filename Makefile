@@ -1,0 +1,36 @@
+# What a user types is explained in README.rst.  PYTHON chooses the interpreter the environment is made with.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test check bench clean
+
+# The environment is made anew when the packaging files change.
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24" "setuptools>=68"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--config-settings editable_mode=compat --editable ".[check]"
+	touch $@
+
+# The MTA in the foreground on 127.0.0.1:2525 with the configuration in etc/ and its state under var/.
+run: $(VENV)/.installed
+	$(BIN)/twistd --nodaemon --pidfile= mta --config etc/mta.toml $(ARGS)
+
+# Everything that the tests need, and all tests.  ARGS="-k name" chooses some.
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+# What CI checks beside the tests.
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# txmta and Postfix side by side; see benchmarks/README.rst.
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,67 @@
+"""What the queue hands to a delivery service, and what it may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mta.envelope import Outcome, Recipient, Scope, Status
+from mta.reply import Reply
+from mta.routing.values import Route
+
+if TYPE_CHECKING:
+    from mta.interfaces import IMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a service takes on a route: recipients in a batch, messages a connection, batches at once."""
+
+    recipients: int = 100
+    messages: int = 100
+    concurrency: int = 20
+
+
+class Batch:
+    """Recipients of one message that travel together.
+
+    ``deadline`` is monotonic seconds by which it should have ended; ``key`` is the same at each retry.
+    ``report`` takes each recipient's outcome once; a second one is ignored and a stranger's raises.
+    """
+
+    __slots__ = ("_outcomes", "_pending", "deadline", "key", "message", "recipients", "route")
+
+    def __init__(self, message: IMessage, recipients: Sequence[Recipient], route: Route, deadline: float) -> None:
+        self.message = message
+        self.recipients = tuple(recipients)
+        self.route = route
+        self.deadline = deadline
+        self.key = f"{message.id}-{self.recipients[0].id}"
+        self._pending = {recipient.id for recipient in self.recipients}
+        self._outcomes: list[Outcome] = []
+
+    def report(self, outcome: Outcome) -> None:
+        """What became of one recipient.  Raises ``KeyError`` for one that is not of this batch."""
+        if outcome.recipient in self._pending:
+            self._pending.remove(outcome.recipient)
+            self._outcomes.append(outcome)
+        elif not any(recipient.id == outcome.recipient for recipient in self.recipients):
+            raise KeyError(outcome.recipient)
+
+    def report_all(self, make: Callable[[int], Outcome]) -> None:
+        """One outcome for each recipient that has none yet; ``make`` gets the recipient's id."""
+        for recipient in self.recipients:
+            if recipient.id in self._pending:
+                self.report(make(recipient.id))
+
+    @property
+    def pending(self) -> tuple[Recipient, ...]:
+        """Recipients without an outcome, in order."""
+        return tuple(recipient for recipient in self.recipients if recipient.id in self._pending)
+
+    def close(self, reply: Reply) -> list[Outcome]:
+        """All outcomes; those not reported are deferred, scope host, with ``reply``."""
+        for recipient in self.pending:
+            self.report(Outcome(recipient=recipient.id, status=Status.DEFERRED, reply=reply, scope=Scope.HOST))
+        return self._outcomes

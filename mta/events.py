@@ -1,0 +1,127 @@
+"""Every event and every reason that txmta can give, in one list.
+
+What it is: an ``Event`` is a code with arguments and a time; it is formatted only when somebody reads it.
+The same value goes to observers (logs, metrics), into the stored story of a message, and comes back from
+decisions as a reason.  ``KINDS`` holds them all: code, meaning, and the sentence for people.
+Contract: arguments are strings, numbers, booleans, None or lists of them, so an event is JSON as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u1fff\u2030-\u2bff\u2e80-\ud7ff\uf900-\ufdff]|\\")
+
+
+def escape(text: str) -> str:
+    """Text from a stranger, made safe to show: control, bidirectional and invisible characters as escapes."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class Event(NamedTuple):
+    """One thing that happened, or one reason.
+
+    ``at`` is UTC milliseconds, 0 where the time is that of the decision it belongs to; ``recipient`` is the
+    recipient's number within its message, -1 where it concerns the whole message or none.
+    """
+
+    code: str
+    args: dict[str, Any]
+    at: int = 0
+    recipient: int = -1
+
+    def __str__(self) -> str:
+        kind = KINDS.get(self.code)
+        if kind is None:  # written by a newer version, or by a plugin: shown as it stands
+            rest = ", ".join(f"{key}={escape(str(value))}" for key, value in self.args.items())
+            return f"{self.code}: {rest}"
+        return kind.describe(self.args)
+
+
+class Kind:
+    """One kind of event.  Calling it makes the event."""
+
+    __slots__ = ("code", "fields", "meaning", "sentence")
+
+    def __init__(self, code: str, meaning: str, sentence: str) -> None:
+        self.code = code
+        self.meaning = meaning
+        self.sentence = sentence
+        self.fields = tuple(re.findall(r"\{(\w+)", sentence))
+        KINDS[code] = self
+
+    def __call__(self, at: int = 0, recipient: int = -1, /, **args: Any) -> Event:
+        return Event(self.code, args, at, recipient)
+
+    def describe(self, args: dict[str, Any]) -> str:
+        """The sentence with its arguments, escaped; an argument that is missing shows as ``?``."""
+        shown = {name: _show(args.get(name, "?")) for name in self.fields}
+        return self.sentence.format_map(shown).rstrip()
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_show(item) for item in value)
+    return escape("" if value is None else str(value))
+
+
+KINDS: Final[dict[str, Kind]] = {}
+
+# --- the process -----------------------------------------------------------------------------------------
+STARTED = Kind("started", "the service is up", "txmta {version} is up as {hostname}; state {state}")
+LISTENING = Kind("listening", "a listener has its port", "listener {name} on {address}")
+STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "stopping: {reason}")
+RELOADED = Kind("reloaded", "a new configuration is in force", "configuration read again; {note}")
+RELOAD_REFUSED = Kind(
+    "reload-refused", "the new configuration was wrong; the old one stays", "reload refused: {error}"
+)
+STALLED = Kind(
+    "stalled", "the reactor did not run for over a second", "the reactor stalled for {seconds} s in {where}"
+)
+SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "spool: {error}")
+SPOOL_RECOVERED = Kind("spool-recovered", "the spool is in order", "spool in order: {note}")
+SPOOL_DAMAGE = Kind("spool-damage", "something in the spool cannot be read", "spool: damaged: {what}")
+BACKGROUND_FAILED = Kind("background-failed", "a background task failed", "{what} failed: {error}")
+
+# --- a session -------------------------------------------------------------------------------------------
+CONNECTED = Kind("connected", "a client connected", "connection from {client} to {listener}")
+DISCONNECTED = Kind(
+    "disconnected", "a session ended", "connection from {client} ended: {reason}; {messages} messages"
+)
+CONNECTION_REFUSED = Kind("connection-refused", "a limit on connections", "refused {client}: {reply}")
+COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}")
+LOOKUP_FAILED = Kind("lookup-failed", "a table or DNS could not answer", "cannot know {question}: {error}")
+
+# --- a message: acceptance -------------------------------------------------------------------------------
+ACCEPTED = Kind(
+    "accepted",
+    "a message was taken in",
+    "accepted from {client} ({helo}, {protocol}) listener {listener}, {size} octets; "
+    "from {sender} to {recipients}",
+)
+COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "250: committed in {ms} ms")
+REFUSED = Kind("refused", "a message was refused at its end", "message from {client} refused: {reply}")
+EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
+HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "added {fields}")
+SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
+
+# --- a message: routing and delivery ---------------------------------------------------------------------
+ROUTED = Kind("routed", "where a recipient's copy goes", "{address}: by {service} to {next_hop}   {rule}")
+ATTEMPT = Kind(
+    "attempt",
+    "one delivery attempt for one recipient",
+    "try {attempt}: {status} by {service} {host} {tls} {seconds}s   {stage}: {reply}   scope: {scope}",
+)
+EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
+HELD = Kind("held", "waits until somebody releases it", "{address}: held: {reason}")
+BOUNCED = Kind("bounced", "the sender was told", "report {report} to {sender}: {status}")
+NOT_BOUNCED = Kind("not-bounced", "the sender was not told, and why", "no report: {reason}")
+CHANGED = Kind("changed", "an operator changed it", "{change} by {by}")
+SUSPENDED = Kind("suspended", "a destination rests", "{destination} rests {seconds} s: {reason}")
+
+# --- reasons of routing decisions ------------------------------------------------------------------------
+RIGHT = Kind("right", "why mail to this address is taken", "{right}")
+RULE = Kind("rule", "the rule that decided", "{rule}")
+MX_CHOSEN = Kind("mx", "the hosts, in order", "MX of {domain}: {hosts}")
+MX_DROPPED = Kind("mx-dropped", "a host that is not used, and why", "{host} left out: {why}")

@@ -1,0 +1,288 @@
+"""Every seam of txmta, each with its contract.
+
+A built-in provider registers exactly as a plugin does and passes the same contract test
+(``tests/unit/contracts``).  Where a method may need to wait it returns an awaitable or the value itself:
+callers step through ``mta.waiting``, so what needs no wait costs no Deferred.
+All stored times are UTC milliseconds; all delays are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from mta.address import Address
+    from mta.delivery.values import Batch, Limits
+    from mta.envelope import Envelope, Recipient, Right
+    from mta.events import Event
+    from mta.message.edits import Edit
+    from mta.reply import Reply
+    from mta.routing.values import Admission, Answer, Expansion, Facts, Needs, Route
+    from mta.spool.values import (
+        Change,
+        Claim,
+        Damage,
+        Due,
+        Lease,
+        PageKey,
+        Result,
+        Row,
+        Selection,
+        Totals,
+    )
+    from mta.verdict import Verdict
+
+T = TypeVar("T")
+Maybe: TypeAlias = T | Awaitable[T]
+
+
+class IChunks(Interface):
+    """A message being read, from its first octet to its last."""
+
+    def next() -> Maybe[bytes]:
+        """The next octets, in pieces of a size that suits the store (at most 256 KiB); ``b""`` at the end.
+
+        Raises ``Damaged`` where the store cannot give them.
+        """
+
+    def close() -> None:
+        """Let go of what is held.  Idempotent; needed also after the end."""
+
+
+class IMessage(Interface):
+    """A stored message.  Immutable; nobody outside the spool sees a row, a segment or a file."""
+
+    id: str = Attribute("queue id, 13 characters")
+    envelope: Envelope = Attribute("the envelope")
+    size: int = Attribute("octets with the stored edits applied")
+
+    def header(edits: Sequence[Edit] = ()) -> Maybe[bytes]:
+        """The header section with its closing empty line, edits applied, at most ``limits.header`` octets."""
+
+    def open(prefix: bytes = b"", edits: Sequence[Edit] = ()) -> IChunks:
+        """Read it: ``prefix``, then the octets with the stored edits and ``edits`` applied.
+
+        ``edits`` count in the stored octets like the stored ones and may not overlap them.
+        """
+
+
+class IIncoming(Interface):
+    """A message being written: invisible, and gone after a crash, until committed."""
+
+    id: str = Attribute("queue id; given at once, for Received and the 250")
+
+    def write(octets: bytes) -> Maybe[None]:
+        """Add octets.  If it returns an awaitable, wait for it before the next write (memory, disk)."""
+
+    def add_recipients(recipients: Iterable[Recipient]) -> Maybe[None]:
+        """Add recipients; many are staged on disk in slices and stay invisible until the commit."""
+
+    def seal(envelope: Envelope, edits: Sequence[Edit], story: Sequence[Event]) -> Maybe[None]:
+        """Nothing more comes.  When it is over, the body is where a commit needs only rows."""
+
+    def abort() -> None:
+        """Forget it.  Idempotent; without effect once committed."""
+
+
+class ISpool(Interface):
+    """Keeps what was accepted until it has ended.  All awaitables may fail with ``TemporaryFailure``."""
+
+    def unhealthy() -> Reply | None:
+        """The reply for MAIL while nothing can be taken (disk, inodes, failed sync), else None.  No I/O."""
+
+    def begin(size_hint: int) -> IIncoming:
+        """Start a message.  ``size_hint`` is the declared size in octets, 0 for unknown."""
+
+    def commit(incoming: IIncoming, lease: Claim | None) -> Awaitable[Lease | None]:
+        """Make a sealed message durable and visible.
+
+        With ``lease`` its recipients are claimed at birth, so that they can go out at once; those that are
+        held or not yet due are not in the lease (None if none is).  When it fails the message is gone.
+        """
+
+    def get(id: str) -> Awaitable[IMessage]:
+        """The message.  Raises ``KeyError``, ``Damaged``."""
+
+    def due(now: int, after: Due | None, limit: int) -> Awaitable[list[Due]]:
+        """Destinations with waiting recipients, by index and in pages; ``after`` is the last of the page
+        before.  Those whose ``first_due`` is later than ``now`` are told too: the caller sets its timer."""
+
+    def claim(owner: str, destination: Any, now: int, until: int, limit: int) -> Awaitable[list[Lease]]:
+        """Lease up to ``limit`` due recipients of a destination, by priority, then due time; one lease a
+        message.  Skips what is held, claimed or staged.  A message that cannot be read is set aside as held
+        and does not stop the others."""
+
+    def renew(leases: Sequence[Lease], until: int) -> Awaitable[list[Lease]]:
+        """Hold them longer; returns those that were lost."""
+
+    def release(leases: Sequence[Lease]) -> Awaitable[None]:
+        """Give them back untried: no attempt is counted."""
+
+    def finish(results: Sequence[Result]) -> Awaitable[list[Lease]]:
+        """Write how work ended: ONE transaction for recipients, history, totals, notices owed and spawned
+        messages.  Returns the leases that were lost before (nothing of theirs is written)."""
+
+    def claim_notices(owner: str, now: int, until: int, limit: int) -> Awaitable[list[Lease]]:
+        """Lease recipients that have ended and whose sender is owed a report."""
+
+    def change(selection: Selection, change: Change, by: str) -> Awaitable[int]:
+        """Change what waits, in slices; claimed recipients are left alone.  Returns how many changed."""
+
+    def page(
+        selection: Selection, after: PageKey | None, limit: int, history: bool = False
+    ) -> Awaitable[list[Row]]:
+        """A page of the queue (or of history), ordered by queue id and recipient, in a short read."""
+
+    def story(id: str) -> Awaitable[list[Event]]:
+        """All that is known of a message, in order of time.  Raises ``KeyError``."""
+
+    def totals() -> Awaitable[Totals]:
+        """The conservation figures, one snapshot."""
+
+    def purge(before: int, limit: int) -> Awaitable[int]:
+        """Forget up to ``limit`` ended messages that arrived before; the totals keep the sums."""
+
+    def recover(owner: str) -> Awaitable[list[Damage]]:
+        """At start: the owner's old leases are freed, unsealed and orphaned things removed, damage told."""
+
+    def close() -> Awaitable[None]:
+        """Write what is pending, then let go."""
+
+
+class IDeliveryService(Interface):
+    """A way out: MX relay, Maildir, a gateway."""
+
+    name: str = Attribute("as in the configuration")
+
+    def limits(route: Route) -> Limits:
+        """What the queue may ask of it on this route."""
+
+    def deliver(batch: Batch) -> Awaitable[None]:
+        """Try the batch's recipients.  ``batch.report(Outcome)`` once for each, as soon as it is known.
+
+        Raising, being cancelled or keeping silent means deferred, scope host, for those not reported.
+        ``batch.key`` is the same at each retry (idempotency).
+        """
+
+    def stop(deadline: float) -> Awaitable[None]:
+        """Finish or cancel within ``deadline`` seconds; close what is idle."""
+
+
+class IInjector(Interface):
+    """Another way in (HTTP, files, NNTP): the same policies as a session."""
+
+    def start(accept: Callable[[Any], Awaitable[Reply]]) -> None:
+        """Begin to take mail in, each message through ``accept``."""
+
+    def stop() -> Awaitable[None]:
+        """Take no more."""
+
+
+class IConnectPolicy(Interface):
+    def check(connection: Any) -> Maybe[Verdict]:
+        """Before the greeting."""
+
+
+class IGreetingPolicy(Interface):
+    def check(greeting: Any) -> Maybe[Verdict]:
+        """At HELO and EHLO."""
+
+
+class ISenderPolicy(Interface):
+    def check(transaction: Any) -> Maybe[Verdict]:
+        """At MAIL; the transaction is read-only.  Raising means the configuration's ``on_error``."""
+
+
+class IRecipientPolicy(Interface):
+    def check(transaction: Any) -> Maybe[Verdict]:
+        """At each RCPT."""
+
+
+class IMessagePolicy(Interface):
+    def check(transaction: Any) -> Maybe[Verdict]:
+        """After the final dot, with header and body."""
+
+
+class IDispatchPolicy(Interface):
+    def check(attempt: Any) -> Maybe[Verdict]:
+        """Before each delivery attempt; the only policy that runs more than once."""
+
+
+class ITable(Interface):
+    """A lookup from text to text."""
+
+    def lookup(key: str) -> Maybe[str | None]:
+        """The value under the key, None where there is none.  ``TemporaryFailure`` when it cannot know."""
+
+
+class IState(Interface):
+    """Small shared state with expiry: greylist, brakes, best TLS level seen."""
+
+    def get(key: str) -> Maybe[str | None]:
+        """The value, None if absent or expired."""
+
+    def put(key: str, value: str, seconds: float) -> Maybe[None]:
+        """Keep the value for so long."""
+
+    def add(key: str, amount: int, seconds: float) -> Maybe[int]:
+        """Add to a counter that begins at 0 and lives so long from its first addition; returns the sum."""
+
+
+class IResolver(Interface):
+    """DNS.  An answer tells failure from absence; nothing here raises for what DNS says."""
+
+    def mx(domain: str) -> Awaitable[Answer]:
+        """``MxRecord``s, as DNS has them."""
+
+    def addresses(host: str) -> Awaitable[Answer]:
+        """IP addresses as text, IPv6 first."""
+
+    def txt(name: str) -> Awaitable[Answer]:
+        """TXT strings as bytes, each record's parts joined."""
+
+    def tlsa(name: str) -> Awaitable[Answer]:
+        """(usage, selector, matching type, data) tuples."""
+
+    def ptr(address: str) -> Awaitable[Answer]:
+        """Names of an IP address."""
+
+
+class IRouter(Interface):
+    """Pure decisions on addresses; each may return ``Needs`` until the facts suffice."""
+
+    def admit(recipient: Address, rights: frozenset[Right], facts: Facts) -> Admission | Needs:
+        """At RCPT: may it be sent to (permission), and does it exist (validity)?"""
+
+    def expand(recipient: Address, facts: Facts) -> Expansion | Needs:
+        """Where an admitted address leads.  ONCE, at acceptance; stored with its path."""
+
+    def route(recipient: Address, facts: Facts) -> Route | Needs:
+        """Service and next hop.  At EACH attempt."""
+
+
+class IObserver(Interface):
+    """Logs, metrics, webhooks: can never delay or break mail."""
+
+    def observe(event: Event, id: str) -> None:
+        """Take note; ``id`` is the queue id, "" where there is none.  What it raises is logged once."""
+
+
+class IQueue(Interface):
+    """What an acceptance needs of the queue."""
+
+    def birth_claim() -> Claim | None:
+        """The claim for ``ISpool.commit``; None when the active set is full: it waits in the spool then."""
+
+    def take(lease: Lease | None) -> None:
+        """What the commit returned; delivery begins."""
+
+
+class IProvider(Interface):
+    """What ``mta.plugin.provider`` makes of a class, so that Twisted's plugin system finds it."""
+
+    kind: str = Attribute("the seam: delivery, table, policy.recipient, ...")
+    type_name: str = Attribute("the ``type`` in the configuration")
+    options: Any = Attribute("dataclass of its options")
