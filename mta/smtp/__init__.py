@@ -1,0 +1,1 @@
+"""The wire, both sides: splitter, grammar, extensions, sessions, client."""

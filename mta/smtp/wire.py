@@ -1,0 +1,273 @@
+"""The wire: bytes into command lines, message data and replies, and message data into bytes.
+
+What it is: pure state machines over chunks; each takes what the network gave, in any cut, and gives the same
+result for every cut.  All scanning is by whole chunk (find, count, replace), never line by line.
+Contract: only CRLF ends a line and only CRLF.CRLF ends data (RFC 5321 2.3.8, 4.1.1.4); bare CR, bare LF and
+NUL are found and told, never repaired.
+Limits: a line is given up, not buffered, once it is over its limit; so is a reply of a peer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mta.reply import Reply
+
+CRLF: Final = b"\r\n"
+_END: Final = b"\r\n.\r\n"
+
+
+class LineTooLong(Exception):
+    """A command line was over its limit; it has been skipped to its CRLF (RFC 5321 4.5.3.1.4)."""
+
+
+class CommandSplitter:
+    """Octets of a client, as command lines; what follows can be taken raw for DATA.
+
+    ``limit`` counts the line with its CRLF.  Memory: at most ``limit`` octets of an unfinished line plus the
+    chunk that the network gave.
+    """
+
+    __slots__ = ("_buffer", "_skipping", "_start", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._buffer = b""
+        self._start = 0  # what stands before it has been given out
+        self._skipping = False
+
+    def feed(self, octets: bytes) -> None:
+        if self._start == len(self._buffer):
+            self._buffer = octets
+        else:
+            self._buffer = self._buffer[self._start :] + octets
+        self._start = 0
+
+    def next_line(self) -> bytes | None:
+        """The next whole line without its CRLF, or None.  Raises ``LineTooLong`` once for each."""
+        end = self._buffer.find(CRLF, self._start)
+        if end < 0:
+            waiting = len(self._buffer) - self._start
+            if waiting > self.limit or (self._skipping and waiting > 1):
+                # Keep a last CR: its LF may be the first octet of the next chunk.
+                self._skipping = True
+                self._buffer = self._buffer[-1:] if self._buffer.endswith(b"\r") else b""
+                self._start = 0
+            return None
+        line = self._buffer[self._start : end]
+        self._start = end + 2
+        if self._skipping or len(line) + 2 > self.limit:
+            self._skipping = False
+            raise LineTooLong
+        return line
+
+    def take_rest(self) -> bytes:
+        """All octets not given out yet: the beginning of data, or what is thrown away at STARTTLS."""
+        rest = self._buffer[self._start :]
+        self._buffer, self._start = b"", 0
+        return rest
+
+    @property
+    def waiting(self) -> int:
+        """Octets not given out yet."""
+        return len(self._buffer) - self._start
+
+
+class DataDecoder:
+    """Message data after 354, until its end.
+
+    ``feed`` returns the octets of the message (dots unstuffed) that are certain now; ``done`` is true once
+    CRLF.CRLF has passed, and ``rest`` is what came after it.  What is wrong with the data is remembered, not
+    raised: the reader goes on to the true end (RFC 5321 4.5.3.1.6: the rest is never taken as commands).
+    """
+
+    __slots__ = (
+        "_line",
+        "_line_limit",
+        "_tail",
+        "bare",
+        "done",
+        "eight_bit",
+        "line_too_long",
+        "nul",
+        "rest",
+        "size",
+    )
+
+    def __init__(self, line_limit: int) -> None:
+        self._line_limit = line_limit
+        self._tail = CRLF  # data begins at the start of a line: the same as after a CRLF that is not data
+        self._line = -2  # octets of the line under way, less the CRLF that stands in for the start
+        self.size = -2  # octets of the message so far
+        self.done = False
+        self.rest = b""
+        self.bare = False  # a CR or LF that is not part of CRLF
+        self.nul = False
+        self.eight_bit = False
+        self.line_too_long = False
+
+    def feed(self, octets: bytes) -> bytes:
+        first = self.size < 0
+        data = self._tail + octets
+        end = data.find(_END)
+        if end >= 0:
+            self.done = True
+            self.rest = data[end + 5 :]
+            data = data[: end + 2]
+            self._tail = b""
+        else:
+            keep = _undecided(data)
+            self._tail = data[len(data) - keep :]
+            data = data[: len(data) - keep]
+        if not data:
+            return b""
+        if b"\r\n." in data:
+            # RFC 5321 4.5.2: the dot goes; a line of one dot alone was the end, found above.
+            data = data.replace(b"\r\n.", CRLF)
+        self._note(data)
+        self.size += len(data)
+        return data[2:] if first else data
+
+    def _note(self, data: bytes) -> None:
+        lines = data.count(b"\n")
+        if data.count(CRLF) != lines or data.count(b"\r") != lines:
+            self.bare = True
+        if not data.isascii():
+            self.eight_bit = True
+        if b"\0" in data:
+            self.nul = True
+        if not self.line_too_long:
+            self._measure(data)
+
+    def _measure(self, data: bytes) -> None:
+        # Longest line by strides of the limit rather than line by line.
+        limit = self._line_limit - 2
+        end = data.find(CRLF)
+        if end < 0:
+            self._line += len(data)
+            self.line_too_long = self._line > limit
+            return
+        if self._line + end > limit:
+            self.line_too_long = True
+            return
+        size, start = len(data), end + 2
+        while size - start > limit:
+            end = data.rfind(CRLF, start, start + limit + 2)
+            if end < 0:
+                self.line_too_long = True
+                return
+            start = end + 2
+        self._line = size - data.rfind(CRLF) - 2
+
+
+def _undecided(data: bytes) -> int:
+    """How many octets at the end may yet turn out to begin ``CRLF.``: they are kept for the next chunk."""
+    for size in (4, 3, 2, 1):
+        if data.endswith(_END[:size]):
+            return size
+    return 0
+
+
+class DotStuffer:
+    """Message octets as data for the wire, in chunks cut anywhere (RFC 5321 4.5.2).
+
+    Every line that begins with a dot gets one more; only what ``end`` returns can end the data.  Octets that
+    are no line end (bare CR, bare LF) make no line start: they pass as they are, followed by no dot of ours,
+    and a peer that took them for line ends would still find no lone dot: a dot after one is doubled too.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = CRLF  # the last two octets sent
+
+    def feed(self, octets: bytes) -> bytes:
+        if not octets:
+            return b""
+        data = self._last[-1:] + octets
+        if b"." in data:
+            # A dot after CRLF must be doubled; after a bare LF or CR it is doubled for peers that would take
+            # them for a line end (CVE-2023-51764): such messages are refused on the way in anyhow.
+            data = data.replace(b"\n.", b"\n..").replace(b"\r.", b"\r..")
+        self._last = (self._last + octets)[-2:]
+        return data[1:]
+
+    def end(self) -> bytes:
+        """The final CRLF, where the message has none, and the dot."""
+        return b".\r\n" if self._last == CRLF else b"\r\n.\r\n"
+
+
+class BadReply(Exception):
+    """The peer sent no SMTP reply; ``str()`` says what is wrong with it."""
+
+
+class ReplyParser:
+    """Octets of a server, as replies (RFC 5321 4.2.1, RFC 2034 4).
+
+    Raises ``BadReply`` for lines that are no reply, for one over ``MAX_LINE`` octets or ``MAX_LINES`` lines.
+    A bare LF ends a line too: RFC 5321 forbids it, but some embedded servers send it, and a reply cannot
+    smuggle anything.
+    """
+
+    # RFC 5321 4.5.3.1.5 says 512; long texts with URLs are common, so more is read, and bounded.
+    MAX_LINE: Final = 4096
+    MAX_LINES: Final = 200
+
+    __slots__ = ("_buffer", "_code", "_enhanced", "_lines")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._code = 0
+        self._enhanced = ""
+        self._lines: list[str] = []
+
+    @property
+    def pending(self) -> bool:
+        """Octets of a reply that has not ended are here."""
+        return bool(self._buffer or self._lines)
+
+    def feed(self, octets: bytes) -> list[Reply]:
+        """The replies that end in these octets."""
+        replies: list[Reply] = []
+        *lines, self._buffer = (self._buffer + octets).split(b"\n")
+        for line in lines:
+            reply = self._line(line[:-1] if line.endswith(b"\r") else line)
+            if reply is not None:
+                replies.append(reply)
+        if len(self._buffer) > self.MAX_LINE:
+            raise BadReply("a reply line without end")
+        return replies
+
+    def _line(self, line: bytes) -> Reply | None:
+        if len(line) > self.MAX_LINE:
+            raise BadReply("a reply line that is too long")
+        code, mark, text = line[:3], line[3:4], line[4:].decode("utf-8", "replace")
+        if not (code.isdigit() and 200 <= int(code) < 600 and mark in (b" ", b"-", b"")):
+            raise BadReply("a line that is no reply")
+        if self._lines and int(code) != self._code:
+            raise BadReply("a reply whose lines differ in their code")
+        self._code = int(code)
+        enhanced, text = _enhanced(self._code, text)
+        if not self._lines:
+            self._enhanced = enhanced
+        self._lines.append(text)
+        if len(self._lines) > self.MAX_LINES:
+            raise BadReply("a reply of too many lines")
+        if mark == b"-":
+            return None
+        reply = Reply(self._code, self._enhanced, tuple(self._lines))
+        self._lines = []
+        return reply
+
+
+def _enhanced(code: int, text: str) -> tuple[str, str]:
+    """Split an enhanced status code (RFC 3463 2) off the text; it counts only if its class is the reply's."""
+    first, _, rest = text.partition(" ")
+    parts = first.split(".")
+    if (
+        len(parts) == 3
+        and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts)
+        and parts[0] == str(code // 100)
+    ):
+        return first, rest
+    return "", text
