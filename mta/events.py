@@ -16,6 +16,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u1fff\u2030-\u2bff\u2e80-\ud7ff\u
 
 def escape(text: str) -> str:
     """Text from a stranger, made safe to show: control, bidirectional and invisible characters as escapes."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -82,6 +84,12 @@ STALLED = Kind(
 SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "spool: {error}")
 SPOOL_RECOVERED = Kind("spool-recovered", "the spool is in order", "spool in order: {note}")
 SPOOL_DAMAGE = Kind("spool-damage", "something in the spool cannot be read", "spool: damaged: {what}")
+TABLE_LOADED = Kind("table-loaded", "a table file was read again", "table {table}: read again, {entries} entries")
+TABLE_REFUSED = Kind(
+    "table-refused",
+    "a changed table file is wrong; what it held before stays in force",
+    "table {table}: the version before stays in force: {error}",
+)
 BACKGROUND_FAILED = Kind("background-failed", "a background task failed", "{what} failed: {error}")
 
 # --- a session -------------------------------------------------------------------------------------------
@@ -91,6 +99,9 @@ DISCONNECTED = Kind(
 )
 CONNECTION_REFUSED = Kind("connection-refused", "a limit on connections", "refused {client}: {reply}")
 COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}")
+RECIPIENT_REFUSED = Kind(
+    "recipient-refused", "RCPT was refused", "{client}: from <{sender}> to <{address}>: {reply}   {why}"
+)
 LOOKUP_FAILED = Kind("lookup-failed", "a table or DNS could not answer", "cannot know {question}: {error}")
 
 # --- a message: acceptance -------------------------------------------------------------------------------
@@ -101,7 +112,9 @@ ACCEPTED = Kind(
     "from {sender} to {recipients}",
 )
 COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "250: committed in {ms} ms")
-REFUSED = Kind("refused", "a message was refused at its end", "message from {client} refused: {reply}")
+REFUSED = Kind(
+    "refused", "a message was refused at its end", "message from {client}, sender <{sender}>, refused: {reply}"
+)
 EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
 HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "added {fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
@@ -111,7 +124,7 @@ ROUTED = Kind("routed", "where a recipient's copy goes", "{address}: by {service
 ATTEMPT = Kind(
     "attempt",
     "one delivery attempt for one recipient",
-    "try {attempt}: {status} by {service} {host} {tls} {seconds}s   {stage}: {reply}   scope: {scope}",
+    "try {attempt} {address}: {status} by {service} {host} {tls} {seconds}s   {stage}: {reply}   scope: {scope}",
 )
 EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
 HELD = Kind("held", "waits until somebody releases it", "{address}: held: {reason}")

@@ -17,15 +17,24 @@ CRLF: Final = b"\r\n"
 _END: Final = b"\r\n.\r\n"
 
 
-class LineTooLong(Exception):
-    """A command line was over its limit; it has been skipped to its CRLF (RFC 5321 4.5.3.1.4)."""
+class BadLine(Exception):
+    """What came is no command line and is never run."""
+
+
+class LineTooLong(BadLine):
+    """A command line was over its limit; it has been skipped to its end (RFC 5321 4.5.3.1.4)."""
+
+
+class BareNewline(BadLine):
+    """A line that ended in LF without CR (RFC 5321 2.3.8)."""
 
 
 class CommandSplitter:
     """Octets of a client, as command lines; what follows can be taken raw for DATA.
 
     ``limit`` counts the line with its CRLF.  Memory: at most ``limit`` octets of an unfinished line plus the
-    chunk that the network gave.
+    chunk that the network gave.  A bare LF ends a line that is refused, so that a person who types into
+    ``nc`` is told what is wrong; nothing that stands before one is ever run.
     """
 
     __slots__ = ("_buffer", "_skipping", "_start", "limit")
@@ -44,22 +53,22 @@ class CommandSplitter:
         self._start = 0
 
     def next_line(self) -> bytes | None:
-        """The next whole line without its CRLF, or None.  Raises ``LineTooLong`` once for each."""
-        end = self._buffer.find(CRLF, self._start)
+        """The next whole line without its CRLF, or None.  Raises ``BadLine`` once for each that is none."""
+        start = self._start
+        end = self._buffer.find(b"\n", start)
         if end < 0:
-            waiting = len(self._buffer) - self._start
-            if waiting > self.limit or (self._skipping and waiting > 1):
-                # Keep a last CR: its LF may be the first octet of the next chunk.
+            if self._skipping or len(self._buffer) - start > self.limit:
                 self._skipping = True
-                self._buffer = self._buffer[-1:] if self._buffer.endswith(b"\r") else b""
-                self._start = 0
+                self._buffer, self._start = b"", 0
             return None
-        line = self._buffer[self._start : end]
-        self._start = end + 2
-        if self._skipping or len(line) + 2 > self.limit:
+        self._start = end + 1
+        if self._skipping or end + 1 - start > self.limit:
             self._skipping = False
             raise LineTooLong
-        return line
+        line = self._buffer[start:end]
+        if not line.endswith(b"\r"):
+            raise BareNewline
+        return line[:-1]
 
     def take_rest(self) -> bytes:
         """All octets not given out yet: the beginning of data, or what is thrown away at STARTTLS."""

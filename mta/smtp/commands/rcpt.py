@@ -1,0 +1,49 @@
+"""RCPT (RFC 5321 4.1.1.3): reject now rather than bounce later."""
+
+from __future__ import annotations
+
+from mta import events
+from mta.reply import Reply
+from mta.routing.ask import resolve
+from mta.routing.values import Admission
+from mta.smtp import replies
+from mta.smtp.grammar import parse_rcpt
+from mta.smtp.session import Session
+
+
+async def rcpt(session: Session, argument: bytes) -> Reply:
+    transaction = session.transaction
+    if transaction is None:
+        return replies.NEEDS_MAIL
+    command = parse_rcpt(argument)
+    if command.parameters:
+        return replies.UNKNOWN_PARAMETER
+    address = command.path
+    assert address is not None
+    context = session.context
+    if len(transaction.recipients) >= context.limits.recipients:
+        # RFC 5321 4.5.3.1.10
+        return replies.TOO_MANY_RECIPIENTS
+    if len(transaction.recipients) + transaction.refused >= 2 * context.limits.recipients:
+        return replies.TOO_MANY_RECIPIENTS
+    rights = session.rights
+    admission = resolve(
+        lambda facts: context.router.admit(address, rights, facts), transaction.facts, context.answerer
+    )
+    if not isinstance(admission, Admission):
+        admission = await admission
+    if admission.reply is None:
+        transaction.recipients.append(address)
+        return replies.RECIPIENT_OK
+    transaction.refused += 1
+    context.emit(
+        events.RECIPIENT_REFUSED(
+            client=session.client,
+            sender=str(transaction.reverse_path or ""),
+            address=str(address),
+            reply=str(admission.reply),
+            why=[str(reason) for reason in admission.reasons],
+        ),
+        "",
+    )
+    return admission.reply

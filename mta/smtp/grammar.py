@@ -1,0 +1,160 @@
+"""The grammar of command arguments: bytes in, frozen values out (RFC 5321 4.1).
+
+Contract: what comes back is valid; everything else raises ``PermanentFailure`` with the reply for the client.
+The common forms of MAIL and RCPT take a short way that gives the same result as the full grammar.
+Tolerances, each for clients that exist: white space after ``FROM:`` and ``TO:`` (old Outlook, many scripts), an
+address without angle brackets (printers and scanners), any printable word as the EHLO name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from mta.address import Address, AddressError, ReversePath, normal_domain
+from mta.reply import PermanentFailure, Reply
+from mta.smtp import replies
+
+Parameters = Mapping[str, str | None]
+
+_NO_PARAMETERS: Final[Parameters] = {}
+_ATOM = rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]{1,64}"
+# The common form: a dot-string, a plain domain that needs no mapping, no route, no quoting.
+_COMMON = re.compile(
+    rb"(FROM|TO):<(" + _ATOM + rb"(?:\." + _ATOM + rb")*)@((?:[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*\.)+[A-Za-z]{2,63})>"
+    rb"(?: ([\x21-\x7e][\x20-\x7e]*))?\Z",
+    re.IGNORECASE,
+)
+# RFC 5321 4.1.1.11: esmtp-param; the value may not be empty nor hold "=".
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
+# RFC 5321 4.1.2: A-d-l, the source route, is read and dropped (RFC 5321 4.1.1.3, appendix C).
+_SOURCE_ROUTE = re.compile(r"@[^\s@,:<>\"]+(?:,@[^\s@,:<>\"]+)*:")
+
+
+class PathCommand(NamedTuple):
+    """MAIL or RCPT: the path and the parameters (keywords in capitals)."""
+
+    path: ReversePath
+    parameters: Parameters
+
+
+def parse_mail(argument: bytes) -> PathCommand:
+    """``FROM:<reverse-path> [parameters]`` (RFC 5321 4.1.1.2)."""
+    return _parse_common(argument, b"FROM") or _parse_full(argument, "FROM:", replies.MAIL_SYNTAX)
+
+
+def parse_rcpt(argument: bytes) -> PathCommand:
+    """``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3); the path is never None."""
+    command = _parse_common(argument, b"TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX)
+    if command.path is None:
+        raise PermanentFailure(replies.RCPT_SYNTAX)
+    return command
+
+
+def _parse_common(argument: bytes, word: bytes) -> PathCommand | None:
+    match = _COMMON.match(argument)
+    if match is None:
+        return None
+    found, local, domain, rest = match.groups()
+    if found.upper() != word or len(local) > 64 or len(domain) > 255 or b"xn--" in domain.lower():
+        return None
+    address = Address(local.decode("ascii"), domain.decode("ascii").lower())
+    return PathCommand(address, _parameters(rest.decode("ascii")) if rest else _NO_PARAMETERS)
+
+
+def _parse_full(argument: bytes, word: str, syntax: Reply) -> PathCommand:
+    try:
+        text = argument.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PermanentFailure(syntax) from None
+    if text[: len(word)].upper() != word:
+        raise PermanentFailure(syntax)
+    path, rest = _split_path(text[len(word) :].lstrip(" "), syntax)
+    if rest and not rest.startswith(" "):
+        raise PermanentFailure(syntax)
+    if not path:
+        return PathCommand(None, _parameters(rest))
+    try:
+        address = _mailbox(path, bare_postmaster=word == "TO:")
+    except AddressError as error:
+        refuse = replies.bad_sender if word == "FROM:" else replies.bad_recipient
+        raise PermanentFailure(refuse(str(error))) from None
+    return PathCommand(address, _parameters(rest))
+
+
+def _split_path(text: str, syntax: Reply) -> tuple[str, str]:
+    """The path without its angle brackets, and what follows it."""
+    if not text.startswith("<"):
+        path, space, rest = text.partition(" ")
+        if not path or ">" in path:
+            raise PermanentFailure(syntax)
+        return path, space + rest
+    # The path ends at the first ">" that is not inside a quoted string.
+    quoted = escaped = False
+    for index in range(1, len(text)):
+        letter = text[index]
+        if escaped:
+            escaped = False
+        elif quoted and letter == "\\":
+            escaped = True
+        elif letter == '"':
+            quoted = not quoted
+        elif letter == ">" and not quoted:
+            return text[1:index], text[index + 1 :]
+    raise PermanentFailure(syntax)
+
+
+def _mailbox(path: str, bare_postmaster: bool) -> Address:
+    route = _SOURCE_ROUTE.match(path)
+    if route is not None:
+        path = path[route.end() :]
+    if bare_postmaster and path.lower() == "postmaster":
+        # RFC 5321 4.1.1.3: the one address without a domain.
+        return Address(path, "")
+    return Address.parse(path)
+
+
+def _parameters(text: str) -> Parameters:
+    found: dict[str, str | None] = {}
+    for word in text.split():
+        match = _PARAMETER.match(word)
+        if match is None:
+            raise PermanentFailure(replies.PARAMETER_SYNTAX)
+        keyword = match[1].upper()
+        if keyword in found:
+            raise PermanentFailure(replies.PARAMETER_SYNTAX)
+        found[keyword] = match[2]
+    return found
+
+
+def parse_size(value: str | None) -> int:
+    """SIZE of MAIL: 1 to 20 digits (RFC 1870 4)."""
+    if value is None or not (value.isascii() and value.isdigit()) or len(value) > 20:
+        raise PermanentFailure(replies.PARAMETER_SYNTAX)
+    return int(value)
+
+
+def parse_body(value: str | None, allowed: frozenset[str]) -> str:
+    """BODY of MAIL, in capitals (RFC 6152 3)."""
+    if value is None or value.upper() not in allowed:
+        raise PermanentFailure(replies.PARAMETER_SYNTAX)
+    return value.upper()
+
+
+def parse_greeting(argument: bytes) -> str:
+    """The name in HELO or EHLO.
+
+    RFC 5321 4.1.4 lets no server refuse mail for a wrong name, and wrong names are common; so any word of
+    printable ASCII is taken, domains and literals in their normal form.
+    """
+    try:
+        name = argument.decode("ascii")
+    except UnicodeDecodeError:
+        raise PermanentFailure(replies.NEEDS_NAME) from None
+    if not name or len(name) > 255 or " " in name or not name.isprintable():
+        raise PermanentFailure(replies.NEEDS_NAME)
+    try:
+        return normal_domain(name)
+    except AddressError:
+        return name

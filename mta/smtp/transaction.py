@@ -1,0 +1,65 @@
+"""One mail transaction of a session, from MAIL to the end of data (RFC 5321 3.3).  Data only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mta.address import Address, ReversePath
+from mta.interfaces import IIncoming
+from mta.routing.values import Question
+from mta.smtp.wire import DataDecoder
+
+HEADER_END = b"\r\n\r\n"
+
+
+class Transaction:
+    """What MAIL and RCPT said, and the message as it comes in.
+
+    ``header`` holds the octets up to the end of the header section, at most the limit on headers and one
+    chunk; ``facts`` the answers that admission needed, so that they are asked once.
+    """
+
+    __slots__ = (
+        "body",
+        "charged",
+        "decoder",
+        "facts",
+        "header",
+        "header_done",
+        "header_too_big",
+        "incoming",
+        "recipients",
+        "refused",
+        "reverse_path",
+        "size",
+        "too_big",
+    )
+
+    def __init__(self, reverse_path: ReversePath, size: int, body: str) -> None:
+        self.reverse_path = reverse_path
+        self.size = size
+        self.body = body
+        self.recipients: list[Address] = []
+        self.refused = 0
+        self.facts: dict[Question, Any] = {}
+        self.decoder: DataDecoder | None = None
+        self.incoming: IIncoming | None = None
+        self.header = b""
+        self.header_done = False
+        self.header_too_big = False
+        self.too_big = False
+        self.charged = 0  # octets charged to the memory budget
+
+    def note_header(self, octets: bytes, limit: int) -> None:
+        """Collect the header section from the octets of the message, in order."""
+        if self.header_done:
+            return
+        start = max(0, len(self.header) - 3)
+        self.header = self.header + octets if self.header else octets
+        end = self.header.find(HEADER_END, start)
+        if end >= 0 or self.header.startswith(b"\r\n"):
+            self.header = self.header[: end + 4] if end >= 0 else b"\r\n"
+            self.header_done = True
+        if len(self.header) > limit:
+            self.header_done = self.header_too_big = True
+            self.header = b""
