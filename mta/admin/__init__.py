@@ -1,0 +1,1 @@
+"""What operators use: log, watchdog, control socket, command line."""

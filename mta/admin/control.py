@@ -1,0 +1,127 @@
+"""The control socket: how commands reach the running service.
+
+What it is: a UNIX socket in the state folder, mode 0660.  One JSON object a line each way: a request is
+``{"command": NAME, ...arguments}``, its answer ``{"ok": true, "result": ...}`` or ``{"ok": false, "error": ...}``.
+Contract: who asks is known by the peer's credentials and recorded with what was changed.
+Limits: a request has at most ``MAX_REQUEST`` octets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
+
+from mta.waiting import background
+
+log = Logger()
+
+MAX_REQUEST: Final = 1 << 20
+#: Seconds that a command line waits for an answer.
+ANSWER_TIME: Final = 600.0
+
+Handler = Callable[[Mapping[str, Any], str], Awaitable[Any]]
+
+
+class ControlError(Exception):
+    """The service refused a request, or cannot be reached; ``str()`` says why."""
+
+
+def peer_name(sock: Any) -> str:
+    """Who is at the other end of a UNIX socket: the user's name, or its number."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", data)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+class _Control(Protocol):
+    """One client of the socket."""
+
+    def __init__(self, factory: ControlFactory) -> None:
+        self._handlers = factory.handlers
+        self._buffer = b""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        self._by = peer_name(transport.getHandle())
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            background(self._serve(line), "control request")
+        if len(self._buffer) > MAX_REQUEST:
+            self._answer({"ok": False, "error": "the request is too long"})
+            transport: Any = self.transport
+            transport.loseConnection()
+
+    async def _serve(self, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            handler = self._handlers[request["command"]]
+        except (ValueError, KeyError, TypeError):
+            self._answer({"ok": False, "error": "no such command"})
+            return
+        try:
+            result = await handler(request, self._by)
+        except ControlError as error:
+            self._answer({"ok": False, "error": str(error)})
+        except Exception as error:
+            log.failure("the control request {command} failed", command=request["command"])
+            self._answer({"ok": False, "error": f"{type(error).__name__}: {error}"})
+        else:
+            self._answer({"ok": True, "result": result})
+
+    def _answer(self, answer: Mapping[str, Any]) -> None:
+        transport: Any = self.transport
+        transport.write(json.dumps(answer).encode("ascii") + b"\n")
+
+
+class ControlFactory(ServerFactory):
+    """Serves ``handlers``: by name, a function of the request and the asking user's name."""
+
+    noisy = False
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self.handlers = handlers
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return _Control(self)
+
+
+def socket_path(state: str) -> str:
+    """Where the socket of a state folder is."""
+    return os.path.join(state, "control")
+
+
+def request(state: str, command: str, **arguments: Any) -> Any:
+    """Ask the service that runs on this state, and wait.  Raises ``ControlError``."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(ANSWER_TIME)
+            sock.connect(socket_path(state))
+            sock.sendall(json.dumps({"command": command, **arguments}).encode("ascii") + b"\n")
+            with sock.makefile("rb") as file:
+                line = file.readline()
+    except FileNotFoundError:
+        raise ControlError("the service is not running (there is no control socket)") from None
+    except ConnectionRefusedError:
+        raise ControlError("the service is not running (nobody listens on its control socket)") from None
+    except OSError as error:
+        raise ControlError(f"the control socket cannot be used: {error}") from error
+    if not line:
+        raise ControlError("the service closed the connection without an answer")
+    answer = json.loads(line)
+    if not answer["ok"]:
+        raise ControlError(answer["error"])
+    return answer["result"]

@@ -1,0 +1,128 @@
+"""The log: events through ``twisted.logger``, and a quick way to write them.
+
+What it is: ``emit`` gives an event to ``twisted.logger`` as a field, with its queue id; it is formatted by
+whoever shows it.  ``LogWriter`` is the observer of the daemon: one line an event, to standard error or a file
+that is opened again on SIGUSR1.
+Contract: what a stranger sent is escaped (``mta.events.escape``); one event is one line, but for a traceback.
+Limits: lines are written together, at most ``DELAY`` seconds late; errors at once, with all before them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from zope.interface import implementer
+
+from mta import events
+from mta.events import Event, escape
+
+#: Seconds for which lines may wait to be written together.
+DELAY: Final = 0.05
+
+#: Told only at level "debug": what a busy server would log for each connection and step.
+QUIET: Final = frozenset(
+    kind.code
+    for kind in (
+        events.CONNECTED,
+        events.DISCONNECTED,
+        events.COMMITTED,
+        events.ROUTED,
+        events.HEADER_ADDED,
+    )
+)
+_LOUD: Final = frozenset(
+    kind.code
+    for kind in (
+        events.SPOOL_TROUBLE,
+        events.SPOOL_DAMAGE,
+        events.STALLED,
+        events.RELOAD_REFUSED,
+        events.BACKGROUND_FAILED,
+    )
+)
+
+_log = Logger(namespace="mta")
+
+
+def emit(event: Event, id: str) -> None:
+    """Log an event; ``id`` is the queue id, "" where there is none."""
+    code = event.code
+    if code in QUIET:
+        _log.debug("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+    elif code in _LOUD:
+        _log.error("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+    else:
+        _log.info("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+
+
+@implementer(ILogObserver)
+class LogWriter:
+    """See the module's text.  ``path`` empty: standard error.  Raises ``OSError`` if it cannot be opened."""
+
+    def __init__(self, path: str = "", debug: bool = False) -> None:
+        self.path = path
+        self.debug = debug
+        self._lines: list[str] = []
+        self._later: Callable[..., Any] | None = None
+        self._file: TextIO = sys.stderr
+        self._second = 0
+        self._stamp = ""
+        self.reopen()
+
+    def join_writes(self, call_later: Callable[..., Any]) -> None:
+        """From now on lines may wait for each other; before, each is written at once."""
+        self._later = call_later
+
+    def reopen(self) -> None:
+        """Open the file again, after somebody moved it away."""
+        self.flush()
+        if self.path:
+            old, self._file = self._file, open(self.path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # lives as long as the log
+            os.chmod(self.path, 0o640)
+            if old is not sys.stderr:
+                old.close()
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level", LogLevel.info)
+        if level is LogLevel.debug and not self.debug:
+            return
+        self._lines.append(self._format(event, level))
+        if self._later is None or level in (LogLevel.error, LogLevel.critical):
+            self.flush()
+        elif len(self._lines) == 1:
+            self._later(DELAY, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._lines:
+            return
+        text = "".join(self._lines)
+        self._lines.clear()
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except (OSError, ValueError):
+            pass  # the disk is full or the terminal gone: mail goes on without its log
+
+    def _format(self, event: LogEvent, level: Any) -> str:
+        seconds = event.get("log_time", 0.0)
+        whole = int(seconds)
+        if whole != self._second:
+            self._second = whole
+            self._stamp = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        stamp = f"{self._stamp}.{int((seconds - whole) * 1000):03d}Z"
+        ours = event.get("mta_event")
+        if ours is not None:
+            id = event["id"]
+            return f"{stamp} {id}{' ' if id else ''}{ours.code}: {ours}\n"
+        text = f"{stamp} {event.get('log_namespace', '-')}: {escape(formatEvent(event))}\n"
+        failure = event.get("log_failure")
+        if failure is not None:
+            lines = failure.getTraceback().splitlines()
+            text += "".join(f"    {escape(line)}\n" for line in lines)
+        return text
