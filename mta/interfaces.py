@@ -257,10 +257,21 @@ class IRouter(Interface):
         """At RCPT: may it be sent to (permission), and does it exist (validity)?"""
 
     def expand(recipient: Address, facts: Facts) -> Expansion | Needs:
-        """Where an admitted address leads.  ONCE, at acceptance; stored with its path."""
+        """Where an admitted address leads.  ONCE, at acceptance; stored with its path.
 
-    def route(recipient: Address, facts: Facts) -> Route | Needs:
-        """Service and next hop.  At EACH attempt."""
+        Raises ``MailFailure``: a table cannot answer (451), the address leads back to itself (554 5.4.6).
+        """
+
+    def identity(address: Address) -> Address:
+        """The address by which duplicates are known: local parts of ours are compared folded."""
+
+    def route(recipient: Recipient, facts: Facts) -> Route | Needs:
+        """Service and next hop.  At EACH attempt.
+
+        ``recipient.destination`` is where it waited so far (an empty service: it is new), so that what was
+        ours at acceptance and no longer is can be held.  Raises ``TemporaryFailure`` when a table cannot
+        answer: it stays where it is and is tried again.
+        """
 
 
 class IObserver(Interface):

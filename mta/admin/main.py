@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -19,6 +18,7 @@ from mta import __version__
 from mta.admin import show
 from mta.admin.control import ControlError, request
 from mta.config.load import Configuration, ConfigurationError, load
+from mta.events import escape
 from mta.spool.reader import SpoolReader
 from mta.spool.values import PageKey, Row, Selection
 
@@ -143,12 +143,6 @@ def _rows(reader: SpoolReader, selection: Selection, history: bool = False, most
     return rows
 
 
-selecting: list[Callable[[Any], Any]] = [
-    click.option("--sender", metavar="ADDRESS", help='Of this sender ("" for reports).'),
-    click.option("--recipient", metavar="ADDRESS", help="To this recipient."),
-]
-
-
 @queue.command("list")
 @click.argument("id", nargs=-1)
 @click.option("--sender", metavar="ADDRESS", help='Of this sender ("" for reports).')
@@ -177,7 +171,7 @@ def queue_list(
             show.path(row.sender),
             show.path(str(row.recipient.address)),
             show.state_of(row, now),
-            show.escape(str(row.recipient.hold or row.recipient.progress.get("reply", ""))),
+            escape(str(row.recipient.hold or row.recipient.progress.get("reply", ""))),
         )
         for row in rows
     )
@@ -198,7 +192,7 @@ def queue_show(setting: Setting, id: str, as_json: bool) -> None:
         rows = _rows(reader, selection) + _rows(reader, selection, history=True)
     now = now_ms()
     if not rows:
-        raise click.ClickException(f"there is no message {show.escape(id)}")
+        raise click.ClickException(f"there is no message {escape(id)}")
     rows.sort(key=lambda row: row.recipient.id)
     if as_json:
         click.echo(json.dumps([show.row_values(row, now) for row in rows]))
@@ -213,10 +207,10 @@ def queue_show(setting: Setting, id: str, as_json: bool) -> None:
         click.echo(f"to        {show.path(str(recipient.address))}  {show.state_of(row, now)}")
         if recipient.original != recipient.address:
             click.echo(f"          sent to {show.path(str(recipient.original))}")
-        click.echo(f"          by {show.escape(str(recipient.destination))}, tries: {recipient.attempts}")
+        click.echo(f"          by {escape(str(recipient.destination))}, tries: {recipient.attempts}")
         reason = recipient.hold or row.reply or str(recipient.progress.get("reply", ""))
         if reason:
-            click.echo(f"          {show.escape(reason)}")
+            click.echo(f"          {escape(reason)}")
 
 
 @main.command()
@@ -231,7 +225,7 @@ def explain(setting: Setting, id_or_address: str, as_json: bool) -> None:
         else:
             ids = [id_or_address.upper()]
         if not ids:
-            raise click.ClickException(f"no message from or to {show.escape(id_or_address)} is known")
+            raise click.ClickException(f"no message from or to {escape(id_or_address)} is known")
         for number, id in enumerate(ids):
             if number:
                 click.echo()
@@ -254,7 +248,7 @@ def _explain_one(setting: Setting, reader: SpoolReader, id: str, as_json: bool) 
     try:
         story = reader.story(id)
     except KeyError:
-        raise click.ClickException(f"there is no message {show.escape(id)}") from None
+        raise click.ClickException(f"there is no message {escape(id)}") from None
     now = now_ms()
     waiting = _rows(reader, Selection(ids=(id,)))
     if as_json:
@@ -278,9 +272,9 @@ def _next_steps(setting: Setting, waiting: list[Row], now: int) -> list[str]:
     expire = setting.configuration.queue.expire_after
     for row in waiting:
         recipient = row.recipient
-        who = show.escape(str(recipient.address))
+        who = escape(str(recipient.address))
         if recipient.hold:
-            lines.append(f"NEXT          {who}: held until somebody releases it: {show.escape(recipient.hold)}")
+            lines.append(f"NEXT          {who}: held until somebody releases it: {escape(recipient.hold)}")
             continue
         gives_up = show.moment(row.arrived + round(expire * 1000), now)
         if row.claimed:
@@ -289,9 +283,7 @@ def _next_steps(setting: Setting, waiting: list[Row], now: int) -> list[str]:
             step = f"try {recipient.attempts + 1} as soon as its destination has room"
         else:
             step = f"try {recipient.attempts + 1} at {show.moment(recipient.due, now)}"
-        lines.append(
-            f"NEXT          {who}: {step}, by {show.escape(str(recipient.destination))}; expires {gives_up}"
-        )
+        lines.append(f"NEXT          {who}: {step}, by {escape(str(recipient.destination))}; expires {gives_up}")
     return lines
 
 

@@ -24,13 +24,16 @@ class TableQuestion(NamedTuple):
     key: str
 
 
-class MxQuestion(NamedTuple):
+# Not tuples: an MX question and an address question of one name would be equal, and so one key of ``Facts``.
+@dataclass(frozen=True, slots=True)
+class MxQuestion:
     """Which MX records has the domain?  Answer: ``Answer`` of ``MxRecord``."""
 
     domain: str
 
 
-class AddressQuestion(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AddressQuestion:
     """Which addresses has the host?  Answer: ``Answer`` of IP addresses as text, AAAA and A together."""
 
     host: str

@@ -22,6 +22,8 @@ from mta import events
 from mta.envelope import Right
 from mta.reply import LOCAL_ERROR, MailFailure, Reply
 from mta.smtp import replies
+from mta.smtp.commands import find
+from mta.smtp.commands.data import end_of_data, take
 from mta.smtp.context import Context
 from mta.smtp.transaction import Transaction
 from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
@@ -226,8 +228,6 @@ class Session:
         self._flush()
 
     def _command(self, line: bytes) -> None:
-        from mta.smtp.commands import find  # commands know the session's type; the table is made on first use
-
         verb, _, argument = line.rstrip(b" \t").partition(b" ")
         name = verb.upper()
         if b"\r" in line or b"\0" in line:
@@ -273,8 +273,6 @@ class Session:
         result.addBoth(finished)
 
     def _data(self, transaction: Transaction, octets: bytes) -> None:
-        from mta.smtp.commands.data import end_of_data, take
-
         now = self.context.seconds()
         self.deadline = min(
             now + self.context.limits.data_timeout, self.transaction_deadline, self.session_deadline
@@ -292,8 +290,6 @@ class Session:
 
     async def _after(self, wait: Any, transaction: Transaction) -> Reply | None:
         """The spool wants time; then the end of data, if it has come meanwhile."""
-        from mta.smtp.commands.data import end_of_data
-
         await wait
         decoder = transaction.decoder
         if decoder is not None and decoder.done:
@@ -342,9 +338,7 @@ class Session:
     def _trouble(self, error: BaseException | None) -> Reply:
         if isinstance(error, MailFailure):
             return error.reply
-        # Failure() is typed by Twisted as untyped.
-        failure = Failure(error)  # type: ignore[no-untyped-call]
-        log.failure("a command of {client} failed", failure=failure, client=self.client)
+        log.failure("a command of {client} failed", failure=Failure(error), client=self.client)
         return LOCAL_ERROR
 
     def _flush(self) -> None:

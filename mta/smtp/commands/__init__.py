@@ -4,7 +4,7 @@ coroutine of one where it may have to wait; it may raise ``MailFailure``.  It ne
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mta.reply import Reply
 from mta.smtp import replies
@@ -14,9 +14,11 @@ from mta.smtp.commands.mail import mail
 from mta.smtp.commands.plain import help_, noop, quit_, rset
 from mta.smtp.commands.rcpt import rcpt
 from mta.smtp.commands.vrfy import vrfy
-from mta.smtp.session import Session
 
-Command = Callable[[Session, bytes], Reply | Coroutine[Any, Any, Reply]]
+if TYPE_CHECKING:
+    from mta.smtp.session import Session
+
+Command: TypeAlias = "Callable[[Session, bytes], Reply | Coroutine[Any, Any, Reply]]"
 
 
 def _unknown(session: Session, argument: bytes) -> Reply:

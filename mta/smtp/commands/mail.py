@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.grammar import parse_body, parse_mail, parse_size
-from mta.smtp.session import Session
 from mta.smtp.transaction import Transaction
+
+if TYPE_CHECKING:
+    from mta.smtp.session import Session
 
 BODIES: Final = frozenset({"7BIT", "8BITMIME"})
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mta.reply import PermanentFailure, Reply
 from mta.smtp import replies
-from mta.smtp.session import Session
+
+if TYPE_CHECKING:
+    from mta.smtp.session import Session
 
 
 def count_idle(session: Session) -> None:

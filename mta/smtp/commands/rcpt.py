@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mta import events
 from mta.reply import Reply
 from mta.routing.ask import resolve
 from mta.routing.values import Admission
 from mta.smtp import replies
 from mta.smtp.grammar import parse_rcpt
-from mta.smtp.session import Session
+
+if TYPE_CHECKING:
+    from mta.smtp.session import Session
 
 
 async def rcpt(session: Session, argument: bytes) -> Reply:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.commands.plain import count_idle
-from mta.smtp.session import Session
+
+if TYPE_CHECKING:
+    from mta.smtp.session import Session
 
 
 def vrfy(session: Session, argument: bytes) -> Reply:

@@ -20,7 +20,12 @@ def job(hop: str, token: int = 0, priority: int = 0, recipients: int = 1) -> Job
     destination = Destination("internet", hop)
     some = tuple(
         Recipient(
-            id=n, address=Address("a", hop), original=Address("a", hop), destination=destination, due=0, priority=priority
+            id=n,
+            address=Address("a", hop),
+            original=Address("a", hop),
+            destination=destination,
+            due=0,
+            priority=priority,
         )
         for n in range(recipients)
     )

@@ -49,7 +49,8 @@ class Paths(SynchronousTestCase):
 
     def test_bad_ones(self) -> None:
         for text in (
-            b"", b"FROM", b"<a@b.example>", b"TO:<a@b.example>", b"FROM:", b"FROM:<a@b.example", b"FROM:<a@b.example>x",
+            b"", b"FROM", b"<a@b.example>", b"TO:<a@b.example>", b"FROM:", b"FROM:<a@b.example",
+            b"FROM:<a@b.example>x",
             b"FROM:<a@b.example> =", b"FROM:<a@b.example> A=B=C", b"FROM:<a@b.example> SIZE=1 size=2",
             b"FROM:<a@b.example> X=\xc3\xa4", b"FROM:<\xff@b.example>", b"FROM:a@b.example> X",
         ):  # fmt: skip

@@ -1,0 +1,77 @@
+"""From the forward-paths of a transaction to the recipients that are stored: expansion, then the first route.
+
+Contract: an address that several paths lead to is delivered to once; each recipient keeps the address that
+the sender used and the path from there.  Expansion happens here, once; the route found here only says where
+the copy waits: it is found anew at each attempt.
+How it fails: ``MailFailure`` with the reply for the whole message, where a table cannot answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from mta import events
+from mta.address import Address
+from mta.envelope import Destination, Recipient
+from mta.events import Event
+from mta.interfaces import IRouter
+from mta.routing.ask import Answerer, resolve
+from mta.routing.values import Expansion, Question, Route
+
+#: How many recipients' ways are told in the story of one message; each can be asked for at any time.
+MAX_TOLD: Final = 50
+_NOWHERE: Final = Destination("", "")
+
+
+class Leads(NamedTuple):
+    """Where the recipients lead, and the events that tell why."""
+
+    recipients: tuple[Recipient, ...]
+    events: tuple[Event, ...]
+
+
+async def lead(
+    router: IRouter,
+    answerer: Answerer,
+    addresses: Iterable[Address],
+    facts: MutableMapping[Question, Any],
+    now: int,
+) -> Leads:
+    """Expand and route; see the module's text.  ``now`` is UTC milliseconds: when they are due."""
+    recipients: dict[Address, Recipient] = {}
+    told: list[Event] = []
+    for original in addresses:
+        expansion = resolve(partial(router.expand, original), facts, answerer)
+        if not isinstance(expansion, Expansion):
+            expansion = await expansion
+        for reason in expansion.reasons:
+            told.append(reason._replace(at=now))
+        for address, path in expansion.targets:
+            identity = router.identity(address)
+            if identity in recipients:
+                continue
+            number = len(recipients)
+            recipient = Recipient(
+                id=number, address=address, original=original, path=path, destination=_NOWHERE, due=now
+            )
+            route = resolve(partial(router.route, recipient), facts, answerer)
+            if not isinstance(route, Route):
+                route = await route
+            if number < MAX_TOLD:
+                told.append(_routed(recipient, route, now))
+            recipients[identity] = replace(recipient, destination=route.destination, hold=route.hold)
+    return Leads(tuple(recipients.values()), tuple(told))
+
+
+def _routed(recipient: Recipient, route: Route, now: int) -> Event:
+    return events.ROUTED(
+        now,
+        recipient.id,
+        address=str(recipient.address),
+        service=route.destination.service,
+        next_hop=route.destination.next_hop,
+        rule=[str(reason) for reason in route.reasons],
+    )

@@ -1,0 +1,200 @@
+"""A session on a fake clock: what a client would see, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mta.spool.memory import MemorySpool
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from mta.address import Address
+from mta.dns.fake import FakeResolver
+from mta.events import Event
+from mta.reply import Reply
+from mta.routing.ask import Answerer
+from mta.routing.networks import parse_networks
+from mta.routing.router import Router
+from mta.routing.rules import DomainRule, RoutingRules
+from mta.routing.tables import MemoryTable
+from mta.smtp.context import Context, MemoryBudget
+from mta.smtp.factory import Connections, SmtpFactory
+from mta.spool.values import Claim, Lease
+
+
+@dataclass(kw_only=True)
+class Limits:
+    """Limits for tests, small where a test would otherwise be long."""
+
+    message_size: int = 100_000
+    recipients: int = 5
+    connections: int = 10
+    connections_per_client: int = 3
+    header: int = 4096
+    data_line: int = 2000
+    command_line: int = 512
+    memory: int = 1_000_000
+    errors: int = 10
+    idle_commands: int = 20
+    transactions: int = 50
+    received_hops: int = 5
+    command_timeout: float = 300.0
+    data_timeout: float = 180.0
+    transaction_timeout: float = 1800.0
+    session_timeout: float = 7200.0
+
+
+class Queue:
+    """Takes leases and keeps them."""
+
+    def __init__(self) -> None:
+        self.leases: list[Lease | None] = []
+
+    def birth_claim(self) -> Claim | None:
+        return Claim("test", 1 << 60)
+
+    def take(self, lease: Lease | None) -> None:
+        self.leases.append(lease)
+
+
+class Server:
+    """A listener's factory with everything it needs, in memory.
+
+    ours.example has the mailboxes ann, bob and postmaster, and the alias info for bob; relayed.example is relayed
+    for; 10.0.0.0/8 may relay.
+    """
+
+    def __init__(self, tables: Mapping[str, Any] | None = None, **limits: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.limits = Limits(**limits)
+        self.spool = MemorySpool(now=self.now)
+        self.queue = Queue()
+        self.events: list[tuple[str, Event]] = []
+        self.resolver = FakeResolver()
+        self.tables: dict[str, Any] = {
+            "boxes": MemoryTable({"ann": "", "bob": ""}),
+            "aliases": MemoryTable(
+                {"info": "bob@ours.example", "loop": "loop2@ours.example", "loop2": "loop@ours.example"}
+            ),
+            **(tables or {}),
+        }
+        rules = RoutingRules(
+            postmaster=Address("ann", "ours.example"),
+            services=frozenset({"local", "internet"}),
+            final=frozenset({"local"}),
+            domains={
+                "ours.example": DomainRule(
+                    name="ours.example", mailboxes="boxes", aliases="aliases", deliver="local"
+                ),
+                "relayed.example": DomainRule(name="relayed.example", relay=True),
+            },
+        )
+        self.memory = MemoryBudget()
+        self.context = Context(
+            listener="mx",
+            hostname="mail.ours.example",
+            limits=self.limits,
+            networks=parse_networks(["10.0.0.0/8", "2001:db8:1::/48"]),
+            router=Router(rules),
+            answerer=Answerer(self.tables, self.resolver),
+            resolver=self.resolver,
+            spool=self.spool,
+            queue=self.queue,
+            memory=self.memory,
+            configuration="test",
+            seconds=self.clock.seconds,
+            now=self.now,
+            emit=lambda event, id: self.events.append((id, event)),
+            ehlo=("PIPELINING", f"SIZE {self.limits.message_size}", "ENHANCEDSTATUSCODES", "8BITMIME"),
+            banner=Reply.of(220, "", "mail.ours.example ESMTP"),
+        )
+        self.connections = Connections()
+        self.factory = SmtpFactory(self.context, self.connections, self.clock.callLater)
+
+    def now(self) -> int:
+        return 1_700_000_000_000 + round(self.clock.seconds() * 1000)
+
+    def connect(self, client: str = "203.0.113.9", kind: str = "TCP") -> Client:
+        return Client(self, client, kind)
+
+    def messages(self) -> list[tuple[Lease, bytes]]:
+        """What was accepted: leases with the messages' octets."""
+        found = []
+        for lease in self.queue.leases:
+            assert lease is not None
+            found.append((lease, read(lease.message)))
+        return found
+
+
+def read(message: Any) -> bytes:
+    """All octets of a message that lies in memory."""
+    chunks = message.open()
+    parts = []
+    while part := chunks.next():
+        parts.append(part)
+    return b"".join(parts)
+
+
+class ClientTransport(StringTransport):
+    """Keeps what the server did with the connection."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.loseConnection()
+
+
+class Client:
+    """A client's end of one connection."""
+
+    def __init__(self, server: Server, client: str, kind: str) -> None:
+        from twisted.internet.address import IPv4Address, IPv6Address
+
+        make = IPv6Address if ":" in client else IPv4Address
+        self.server = server
+        self.protocol = server.factory.buildProtocol(make("TCP", client, 40000))
+        self.transport = ClientTransport()
+        self.protocol.makeConnection(self.transport)
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.disconnecting
+
+    def send(self, octets: bytes) -> None:
+        self.protocol.dataReceived(octets)
+
+    def seen(self) -> bytes:
+        """What the server sent since the last call."""
+        octets = self.transport.value()
+        self.transport.clear()
+        return octets
+
+    def say(self, line: str | bytes) -> str:
+        """One command; its reply as text, lines joined by "|"."""
+        octets = line if isinstance(line, bytes) else line.encode("utf-8")
+        self.send(octets + b"\r\n")
+        return self.seen().decode("ascii").removesuffix("\r\n").replace("\r\n", "|")
+
+    def greet(self) -> Client:
+        self.seen()
+        assert self.say("EHLO client.example").startswith("250")
+        return self
+
+    def message(self, sender: str, *recipients: str, data: bytes = b"Subject: x\r\n\r\nhello\r\n") -> str:
+        """A whole transaction; the reply to the final dot."""
+        assert self.say(f"MAIL FROM:<{sender}>").startswith("250"), "MAIL"
+        for recipient in recipients:
+            assert self.say(f"RCPT TO:<{recipient}>").startswith("250"), recipient
+        assert self.say("DATA").startswith("354"), "DATA"
+        return self.say(data + b".")
+
+    def leave(self) -> None:
+        """The connection is lost."""
+        from twisted.internet.error import ConnectionDone
+        from twisted.python.failure import Failure
+
+        self.protocol.connectionLost(Failure(ConnectionDone()))
