@@ -139,6 +139,10 @@ class Manager:
         """The spool may have something due: a change by an operator, a report of ours, a start."""
         self._wake_within(0.0)
 
+    def expect(self, due: int) -> None:
+        """Something waits in the spool until then (UTC milliseconds)."""
+        self._wake_within((due - self._now()) / 1000)
+
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
         self._setup = setup

@@ -4,15 +4,14 @@ What it is: the Twisted side of the server; everything SMTP is in session.py and
 Contract: a connection over a limit is told 421 and closed (RFC 5321 4.3.1, 3.8); counts come back to zero
 whatever happens to a connection.
 Limits: ``limits.connections`` over all listeners together and ``limits.connections_per_client`` by address.
-One look a second over all sessions replaces a timer for each: with 5,000 sessions it costs under a
-millisecond, where a reactor call set and cancelled for each line would cost that for each few hundred lines.
+Deadlines are those of the sessions; one ticker looks at them (ticker.py).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -27,9 +26,7 @@ from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.context import Context
 from mta.smtp.session import Session
-
-#: How often the sessions' deadlines are looked at, in seconds.
-TICK: Final = 1.0
+from mta.smtp.ticker import Ticker
 
 
 class Connections:
@@ -121,8 +118,7 @@ class SmtpFactory(ServerFactory):
     def __init__(self, context: Context, connections: Connections, call_later: Callable[..., Any]) -> None:
         self.context = context
         self._connections = connections
-        self._call_later = call_later
-        self._ticker: Any = None
+        self._ticker = Ticker(context.seconds, call_later)
         self.protocols: set[ServerProtocol] = set()
         self._empty: list[Deferred[None]] = []
 
@@ -145,26 +141,18 @@ class SmtpFactory(ServerFactory):
         """A session began."""
         self._connections.add(protocol.client)
         self.protocols.add(protocol)
-        if self._ticker is None:
-            self._ticker = self._call_later(TICK, self._tick)
+        if protocol.session is not None:
+            self._ticker.add(protocol.session)
 
     def closed(self, protocol: ServerProtocol, session: Session, reason: Failure) -> None:
         """A session ended."""
         self._connections.remove(protocol.client)
         self.protocols.discard(protocol)
+        self._ticker.remove(session)
         if not self.protocols:
             for waiting in self._empty:
                 waiting.callback(None)
             self._empty.clear()
-
-    def _tick(self) -> None:
-        self._ticker = None
-        now = self.context.seconds()
-        for protocol in tuple(self.protocols):
-            if protocol.session is not None and now >= protocol.session.deadline:
-                protocol.session.expire(now)
-        if self.protocols:
-            self._ticker = self._call_later(TICK, self._tick)
 
     def shut_down(self) -> Deferred[None]:
         """Tell every client 421 as soon as its command is done; fires when all have gone."""
@@ -183,6 +171,4 @@ class SmtpFactory(ServerFactory):
         for protocol in tuple(self.protocols):
             transport: Any = protocol.transport
             transport.abortConnection()
-        if self._ticker is not None:
-            self._ticker.cancel()
-            self._ticker = None
+        self._ticker.stop()

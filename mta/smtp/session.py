@@ -136,8 +136,8 @@ class Session:
             self._go_on()
 
     def expire(self, now: float) -> None:
-        """Called from time to time; closes a session that is past its deadline (RFC 5321 4.5.3.2.7)."""
-        if now < self.deadline or self.committing:
+        """See ``Timed``: a session past its deadline is closed (RFC 5321 4.5.3.2.7); a commit is waited for."""
+        if self.committing:
             return
         if self._closing:
             self._transport.abortConnection()
@@ -244,7 +244,11 @@ class Session:
 
     def _wait(self, coroutine: Any, name: str) -> None:
         """Step a command that may have to wait; go on when it is done."""
-        done, result = step(coroutine)
+        try:
+            done, result = step(coroutine)
+        except Exception as error:
+            self._answer(self._trouble(error), name)
+            return
         if done:
             self._answer(result, name)  # type: ignore[arg-type]  # commands return replies
             return

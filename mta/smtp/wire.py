@@ -9,6 +9,7 @@ Limits: a line is given up, not buffered, once it is over its limit; so is a rep
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from mta.reply import Reply
@@ -235,17 +236,15 @@ class ReplyParser:
         """Octets of a reply that has not ended are here."""
         return bool(self._buffer or self._lines)
 
-    def feed(self, octets: bytes) -> list[Reply]:
-        """The replies that end in these octets."""
-        replies: list[Reply] = []
+    def feed(self, octets: bytes) -> Iterator[Reply]:
+        """The replies that end in these octets, one by one: what is good before something bad still counts."""
         *lines, self._buffer = (self._buffer + octets).split(b"\n")
         for line in lines:
             reply = self._line(line[:-1] if line.endswith(b"\r") else line)
             if reply is not None:
-                replies.append(reply)
+                yield reply
         if len(self._buffer) > self.MAX_LINE:
             raise BadReply("a reply line without end")
-        return replies
 
     def _line(self, line: bytes) -> Reply | None:
         if len(line) > self.MAX_LINE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from mta.spool.memory import MemorySpool
@@ -15,7 +16,6 @@ from mta.dns.fake import FakeResolver
 from mta.events import Event
 from mta.reply import Reply
 from mta.routing.ask import Answerer
-from mta.routing.networks import parse_networks
 from mta.routing.router import Router
 from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
@@ -97,7 +97,7 @@ class Server:
             listener="mx",
             hostname="mail.ours.example",
             limits=self.limits,
-            networks=parse_networks(["10.0.0.0/8", "2001:db8:1::/48"]),
+            networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
             router=Router(rules),
             answerer=Answerer(self.tables, self.resolver),
             resolver=self.resolver,
