@@ -16,7 +16,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -50,6 +50,7 @@ DUE_PAGE: Final = 100
 UNWRITTEN: Final = 2000
 
 SILENT: Final = Reply.of(451, "4.3.0", "The delivery service gave no result")
+STOPPED: Final = Reply.of(451, "4.3.2", "The service was stopped")
 OVERDUE: Final = Reply.of(451, "4.4.7", "The delivery took too long and was stopped")
 
 
@@ -300,8 +301,10 @@ class Manager:
             await service.deliver(batch)
         except MailFailure as failure:
             reply = failure.reply
+        except CancelledError:
+            reply = OVERDUE if self._reactor.seconds() >= deadline else STOPPED
         except Exception as error:
-            reply = OVERDUE if self._reactor.seconds() >= deadline else LOCAL_ERROR
+            reply = LOCAL_ERROR
             log.failure(
                 "delivery of {id} by {service} failed: {error}",
                 id=job.lease.message.id,

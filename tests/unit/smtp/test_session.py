@@ -358,9 +358,9 @@ class Acceptance(SynchronousTestCase):
 
     def test_unhealthy_spool_is_told_at_mail(self) -> None:
         # RFC 5321 4.5.3.1.10, RFC 3463 X.3.1
-        self.server.spool.unwell = Reply.of(452, "4.3.1", "disk full")
+        self.server.spool.sick = Reply.of(452, "4.3.1", "disk full")
         self.assertTrue(self.client.say("MAIL FROM:<a@b.example>").startswith("452 4.3.1"))
-        self.server.spool.unwell = None
+        self.server.spool.sick = None
         self.assertTrue(self.client.say("MAIL FROM:<a@b.example>").startswith("250"))
 
     def test_stop_lets_a_commit_have_its_reply(self) -> None:
