@@ -1,14 +1,15 @@
 """How an option is declared, so that its documentation, default, unit and check stand in one place.
 
 An option is a dataclass field made by ``option``; its type says how the text of the configuration is read
-(``mta.config.load``).  Nothing here reads a file.
+(``mta.config.convert``).  Nothing here reads a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NewType, dataclass_transform
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, NamedTuple, NewType, TypeAlias, dataclass_transform
 
 #: Seconds; in a configuration a string with a unit: "90s", "5m", "4h", "5d".
 Duration = NewType("Duration", float)
@@ -18,12 +19,29 @@ Size = NewType("Size", int)
 Path = NewType("Path", str)
 #: A Twisted server endpoint string of a plain kind.
 Endpoint = NewType("Endpoint", str)
-#: The name of a table or a file: "table:users", "file:mailboxes".
+#: The name of a table or a file: "table:users", "file:mailboxes" (the file's path is made absolute).
 TableName = NewType("TableName", str)
 #: A password or key: may also stand as { file = ... }, { env = ... } or { credential = ... }.
 Secret = NewType("Secret", str)
+#: The name of a section: letters, digits, ".", "_" and "-".
+Name = NewType("Name", str)
+#: A domain in the form in which domains are compared (``mta.address.normal_domain``).
+DomainName = NewType("DomainName", str)
+#: A domain, "*.domain" (what is below it, not itself) or "*".
+DomainPattern = NewType("DomainPattern", str)
+#: A network in CIDR form: "192.0.2.0/24", "2001:db8::/32"; an address stands for itself alone.
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class Server(NamedTuple):
+    """The address and port of a server: "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53"."""
+
+    host: str
+    port: int
+
 
 MISSING: Any = dataclasses.MISSING
+Check: TypeAlias = Callable[[Any], str | None]
 
 
 def option(
@@ -31,26 +49,45 @@ def option(
     *,
     doc: str,
     factory: Callable[[], Any] | Any = MISSING,
+    unit: str = "",
     example: str = "",
     shown: bool = False,
-    check: Callable[[Any], str | None] | None = None,
+    check: Check | None = None,
 ) -> Any:
     """A dataclass field that is a configuration option.
 
     ``doc``: what it means and does, for people, in the generated documentation.  ``default`` is in the form
-    that the program uses (seconds, octets).  ``example``: TOML to show where a default says too little.
+    that the program uses (seconds, octets).  ``unit``: what is counted, where the type does not say it.
+    ``example``: TOML to show where a default says too little.
     ``shown``: the shipped configuration sets it (``example``) rather than showing it as a comment.
-    ``check`` gets the value and returns what is wrong and what would be right, or None.
+    ``check`` gets the value and returns what is wrong with it and what would be right, as words that can follow
+    the value ("is too small; write 1 or more"), or None.
     """
-    metadata = {"doc": doc, "example": example, "shown": shown, "check": check}
+    metadata = {"doc": doc, "unit": unit, "example": example, "shown": shown, "check": check}
     if factory is not MISSING:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def at_least(least: float, shown: str = "") -> Check:
+    """A check: the value, or each value of a list, is not below ``least`` (``shown``: as text with its unit)."""
+    written = f'"{shown}"' if shown else f"{least:g}"
+
+    def check(value: Any) -> str | None:
+        if isinstance(value, tuple):
+            small = any(one < least for one in value)
+            return f"has a value that is too small; write {written} or more" if small else None
+        return None if value >= least else f"is too small; write {written} or more"
+
+    return check
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
 class Options:
-    """Base of a section's options: a subclass is a frozen keyword-only dataclass without further ado."""
+    """Base of a section's options: a subclass is a frozen keyword-only dataclass without further ado.
+
+    Its docstring is the section's text in the generated documentation.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

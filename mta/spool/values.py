@@ -83,7 +83,10 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The sole right to act for some recipients of one message.  ``token`` fences a late ``finish``."""
+    """The sole right to act for some recipients of one message.  ``token`` fences a late ``finish``.
+
+    Its holder may narrow it (the same token with some of the recipients) and end the parts one by one.
+    """
 
     token: int
     message: IMessage
@@ -211,5 +214,9 @@ class Damage(NamedTuple):
     what: str
 
 
-class SpoolLocked(Exception):
+class SpoolUnusable(OSError):
+    """The spool cannot be opened as it is; ``str()`` says why, and what an operator can do."""
+
+
+class SpoolLocked(SpoolUnusable):
     """Another process has the state; ``str()`` says which."""

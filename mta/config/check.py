@@ -1,0 +1,231 @@
+"""What concerns more than one option: names that must exist, contradictions, table files, the postmaster.
+
+Contract: ``cross_check`` looks at all that could be read, also when other options are wrong, so that every mistake
+is told at once; a name counts as there when its section is there, whatever is wrong within.  Table files are
+read, nothing else of the world is asked.
+How it fails: it returns problems and raises nothing.
+Limits: whether a postmaster in a table that is no file reaches a mailbox cannot be told here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, get_type_hints
+
+from mta.config.files import unsafe
+from mta.config.option import Network, TableName
+from mta.config.postmaster import undelivered
+from mta.config.problems import Problem
+from mta.config.render import walk_value
+from mta.config.schema import Configuration, Domain, Listen, Route
+from mta.config.section import Section
+from mta.config.tree import Node, key_path
+from mta.config.values import nearest
+from mta.routing.aliases import parse_targets
+from mta.routing.tables import TableError, read_table
+
+#: The delivery service for every domain that nothing else is said of.
+DEFAULT_DELIVERY: Final = "internet"
+#: How many wrong lines of an aliases file are told.
+_MOST_ALIASES: Final = 20
+#: RFC 2606 and 6761: names for documentation and tests, which no host can have.
+_PLACEHOLDERS: Final = frozenset(
+    {"example.org", "example.com", "example.net", "example", "invalid", "test", "localhost"}
+)
+
+
+class Draft:
+    """What could be read of a configuration; of lists and named tables, what is right in them.
+
+    ``written`` are the top keys as they stand, ``origins`` the file of each key path.
+    """
+
+    def __init__(self, found: Mapping[str, Any], written: Mapping[str, Node], origins: Mapping[str, str]) -> None:
+        self.found = found
+        self.origins = origins
+        self.listen: tuple[Listen | None, ...] = found.get("listen", ())
+        self.networks: tuple[Network | None, ...] = getattr(found.get("relay"), "networks", ())
+        self.domains: Mapping[str, Domain] = found.get("domains", {})
+        self.route: tuple[Route | None, ...] = found.get("route", ())
+        self.tables: Mapping[str, Section] = found.get("tables", {})
+        self.delivery_names = _names(written.get("delivery"))
+        self.table_names = _names(written.get("tables"))
+
+    def problem(self, path: str, what: str, instead: str = "") -> Problem:
+        """A problem of the key, with the file that it or what it lies in stands in."""
+        place = path
+        while place and place not in self.origins:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        return Problem(self.origins.get(place, ""), path, what, instead)
+
+
+def cross_check(draft: Draft) -> list[Problem]:
+    """All that is wrong; see the module's text."""
+    found: list[Problem] = []
+    for check in (_listeners, _open_relay, _domains, _routes, _services, _table_names, _table_files, _aliases):
+        found += check(draft)
+    return found or list(_postmaster(draft))
+
+
+def cross_warnings(configuration: Configuration, origins: Mapping[str, str]) -> list[Problem]:
+    """What is no mistake but hardly meant."""
+    labels = configuration.hostname.split(".")
+    tails = {".".join(labels[index:]) for index in range(len(labels))}
+    if not tails & _PLACEHOLDERS:
+        return []
+    what = f'"{configuration.hostname}" is a placeholder'
+    return [Problem(origins.get("hostname", ""), "hostname", what, "write the full name of this host")]
+
+
+def _names(node: Node | None) -> frozenset[str]:
+    return frozenset(node.value) if node is not None and isinstance(node.value, dict) else frozenset()
+
+
+def _twice(draft: Draft, key: str, items: Collection[Listen | Route | None]) -> Iterator[Problem]:
+    counts = Counter(item.name for item in items if item is not None)
+    for index, item in enumerate(items):
+        if item is not None and counts[item.name] > 1:
+            what = f'"{item.name}" is the name of {counts[item.name]} of them'
+            yield draft.problem(f"{key}[{index}].name", what, "give each a name of its own")
+
+
+def _listeners(draft: Draft) -> Iterator[Problem]:
+    yield from _twice(draft, "listen", draft.listen)
+    seen: dict[str, str] = {}
+    for index, listener in enumerate(draft.listen):
+        if listener is not None:
+            first = seen.setdefault(listener.endpoint, listener.name)
+            if first != listener.name:
+                what = f'"{listener.endpoint}" is where the listener "{first}" is'
+                yield draft.problem(f"listen[{index}].endpoint", what, "give each a port of its own")
+
+
+def _open_relay(draft: Draft) -> Iterator[Problem]:
+    for network in draft.networks:
+        if network is not None and network.prefixlen == 0:
+            yield draft.problem(
+                "relay.networks",
+                f'"{network}" makes this an open relay: anybody may send anywhere',
+                "name the networks of your own clients",
+            )
+
+
+def _domains(draft: Draft) -> Iterator[Problem]:
+    for name, domain in draft.domains.items():
+        path = key_path("domains", name)
+        if domain.relay:
+            for key in ("mailboxes", "aliases"):
+                if getattr(domain, key) is not None:
+                    what = "a domain that is relayed has no mailboxes or aliases here"
+                    yield draft.problem(f"{path}.{key}", what, "leave out this key or relay = true")
+            if domain.deliver is not None:
+                yield from _known_delivery(draft, f"{path}.deliver", domain.deliver)
+            continue
+        if domain.recipients is not None:
+            what = "is for domains with relay = true"
+            yield draft.problem(f"{path}.recipients", what, "write mailboxes = ... or add relay = true")
+        if domain.deliver is not None:
+            yield from _known_delivery(draft, f"{path}.deliver", domain.deliver)
+        elif domain.mailboxes is not None or domain.aliases is None:
+            instead = f"write deliver = {_choice(draft.delivery_names)}, or relay = true if it is not ours"
+            yield draft.problem(path, "deliver is missing", instead)
+
+
+def _routes(draft: Draft) -> Iterator[Problem]:
+    yield from _twice(draft, "route", draft.route)
+    for index, route in enumerate(draft.route):
+        if route is not None:
+            yield from _known_delivery(draft, f"route[{index}].via", route.via)
+
+
+def _services(draft: Draft) -> Iterator[Problem]:
+    if DEFAULT_DELIVERY not in draft.delivery_names:
+        what = f"{DEFAULT_DELIVERY} is missing: mail for all other domains has no way out"
+        yield draft.problem("delivery", what, f'write [delivery.{DEFAULT_DELIVERY}] and type = "smtp"')
+
+
+def _known_delivery(draft: Draft, path: str, name: str) -> Iterator[Problem]:
+    if name not in draft.delivery_names:
+        what = f"there is no [delivery.{name}]"
+        yield draft.problem(path, what, nearest(name, draft.delivery_names))
+
+
+def _choice(names: Collection[str]) -> str:
+    return " or ".join(f'"{name}"' for name in sorted(names)) or '"local"'
+
+
+def _leaves(draft: Draft) -> Iterator[tuple[str, Any, Any]]:
+    hints = get_type_hints(Configuration, include_extras=True)
+    for key, value in draft.found.items():
+        yield from walk_value(key, hints[key], value)
+
+
+def _table_names(draft: Draft) -> Iterator[Problem]:
+    """Also those in the options of plugins."""
+    for path, kind, value in _leaves(draft):
+        if kind is TableName and value is not None and value.startswith("table:"):
+            name = value.removeprefix("table:")
+            if name not in draft.table_names:
+                yield draft.problem(path, f"there is no [tables.{name}]", nearest(name, draft.table_names))
+
+
+def _table_files(draft: Draft) -> Iterator[Problem]:
+    """Each file once, and what the providers of tables say of their options (``check``, if they have it)."""
+    told: set[str] = set()
+    for path, kind, value in _leaves(draft):
+        if kind is TableName and value is not None and value.startswith("file:") and value not in told:
+            told.add(value)
+            yield from _table_file(draft, path, value.removeprefix("file:"))
+    for name, section in draft.tables.items():
+        check = getattr(section.provider, "check", None)
+        path = key_path("tables", name)
+        if check is not None:
+            for wrong in check(section.options):
+                yield draft.problem(path, wrong)
+        elif section.type_name == "file":
+            yield from _table_file(draft, f"{path}.path", section.options.path)  # type: ignore[attr-defined]
+
+
+def _table_file(draft: Draft, path: str, file: str) -> Iterator[Problem]:
+    try:
+        trouble = unsafe(file)
+        if trouble is not None:
+            yield draft.problem(path, f"{file}: {trouble.what}", trouble.instead)
+        read_table(file)
+    except TableError as error:
+        yield draft.problem(path, str(error), "correct the file")
+    except OSError as error:
+        what = f"{file} cannot be read: {error.strerror or error}"
+        yield draft.problem(path, what, "correct the path, or make the file; it may be empty")
+
+
+def _aliases(draft: Draft) -> Iterator[Problem]:
+    """The targets in files of aliases."""
+    for name, domain in draft.domains.items():
+        file = (domain.aliases or "").removeprefix("file:")
+        if not file or file == domain.aliases or not os.path.isfile(file):
+            continue
+        try:
+            entries = read_table(file).entries
+        except (TableError, OSError):
+            continue  # told above
+        wrong = 0
+        for alias, targets in entries.items():
+            try:
+                parse_targets(targets, name)
+            except ValueError as error:
+                wrong += 1
+                if wrong <= _MOST_ALIASES:
+                    yield draft.problem(f"{key_path('domains', name)}.aliases", f"{file}: {alias}: {error}")
+
+
+def _postmaster(draft: Draft) -> Iterator[Problem]:
+    """RFC 5321 4.5.1: it must reach a mailbox.  Asked only where all names are right."""
+    postmaster = draft.found.get("postmaster")
+    if postmaster is None or None in draft.route:
+        return
+    why = undelivered(postmaster, draft.domains, [route for route in draft.route if route], draft.tables)
+    if why:
+        yield draft.problem("postmaster", f'"{postmaster}" reaches no mailbox: {why}', "add it, or name another")

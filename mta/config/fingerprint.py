@@ -1,0 +1,49 @@
+"""Tells one configuration from another: a fingerprint, and what a reload cannot change.
+
+Contract: two configurations whose options have equal values have equal fingerprints, wherever they were read
+from.  Secrets do not enter it: it is stored with each message, and must not help to guess one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+from mta.config.schema import Configuration
+
+_LENGTH: Final = 12
+#: Options that only a start applies: names are given out, sockets bound, files open.
+_NEED_RESTART: Final = ("hostname", "state", "listen", "dns", "queue.reserve", "log")
+
+
+def fingerprint(configuration: Configuration) -> str:
+    """Twelve hexadecimal digits."""
+    lines = "\n".join(f"{key} = {value}" for key, value in configuration.items())
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
+
+
+def changed_needing_restart(old: Configuration, new: Configuration) -> tuple[str, ...]:
+    """The key paths of what differs and comes into force only with a restart."""
+    return tuple(key for key in _NEED_RESTART if _get(old, key) != _get(new, key))
+
+
+def keep_running(old: Configuration, new: Configuration) -> Configuration:
+    """The new configuration, with what needs a restart as it was: what a reload puts in force."""
+    kept = replace(
+        new,
+        hostname=old.hostname,
+        state=old.state,
+        listen=old.listen,
+        dns=old.dns,
+        queue=replace(new.queue, reserve=old.queue.reserve),
+        log=old.log,
+    )
+    return replace(kept, fingerprint=fingerprint(kept))
+
+
+def _get(configuration: Configuration, key: str) -> object:
+    value: object = configuration
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,342 @@
+"""The whole configuration: every option with its type, its text for people, its default, unit and check.
+
+What it is: frozen dataclasses, one a section; ``Configuration`` is all of it.  ``etc/mta.toml`` and
+``docs/configuration.rst`` are generated from here (``mta.config.describe``).
+Contract: a key stands here from the day on which something uses it.  Durations are seconds, sizes are octets,
+paths are absolute, domains are as by ``normal_domain``.  What concerns more than one option is in ``check``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from typing import Annotated, Literal
+
+from mta.address import Address
+from mta.config.option import (
+    DomainName,
+    DomainPattern,
+    Duration,
+    Endpoint,
+    Name,
+    Network,
+    Options,
+    Path,
+    Server,
+    Size,
+    TableName,
+    at_least,
+    option,
+)
+from mta.config.problems import Problem
+from mta.config.render import as_toml, walk
+from mta.config.section import DeliverySection, TableSection
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+_DAY = 86400.0
+
+
+def _known_format(value: int) -> str | None:
+    return None if value == 1 else "is not a format that this version knows; write 1"
+
+
+def _host_name(value: str) -> str | None:
+    if value.startswith("[") or "." not in value or "_" in value or value.replace(".", "").isdigit():
+        return 'is not a fully qualified domain name; write one such as "mail.example.org"'
+    return None
+
+
+def _service(value: str) -> str | None:
+    if value == "mx":
+        return None
+    if value in {"submission", "lmtp"}:
+        return 'is a kind of listener that comes with a later version; write "mx"'
+    return 'is not a kind of listener; write "mx"'
+
+
+def _some(value: tuple[object, ...]) -> str | None:
+    return None if value else "is empty; write at least one"
+
+
+def _retry(value: tuple[float, ...]) -> str | None:
+    return _some(value) or at_least(1, "1s")(value)
+
+
+def _fraction(value: float) -> str | None:
+    return None if 0 <= value < 1 else "is not a part of one; write a number from 0 to 0.9, such as 0.2"
+
+
+class Listen(Options):
+    """Where mail comes in: one `[[listen]]` for each port or socket."""
+
+    name: Name = option(doc="Stands in logs and stories; unique.", example='"mx"', shown=True)
+    endpoint: Endpoint = option(
+        doc="A Twisted server endpoint of a plain kind: `tcp`, `tcp6`, `unix` or `systemd`. A real site listens "
+        'on "tcp:25" and "tcp6:25".',
+        example='"tcp:2525:interface=127.0.0.1"',
+        shown=True,
+    )
+    service: str = option(
+        "mx",
+        doc='What is spoken there: "mx" takes mail from other hosts, on the port 25 of a real site.',
+        check=_service,
+        example='"mx"',
+        shown=True,
+    )
+
+
+class Limits(Options):
+    """What a client may take of us. A limit that is passed has a reply; none ever cuts a message off."""
+
+    message_size: Size = option(
+        50 << 20,
+        doc="The largest message; told as SIZE in the answer to EHLO. Beyond: 552 5.3.4.",
+        check=at_least(1 << 10, "1KiB"),
+    )
+    recipients: int = option(
+        1000,
+        doc="The most recipients of one transaction; RFC 5321 wants 100 at least. Beyond: 452 4.5.3.",
+        unit="recipients",
+        check=at_least(1),
+    )
+    connections: int = option(
+        5000,
+        doc="The most connections of all listeners together. Beyond: 421.",
+        unit="connections",
+        check=at_least(1),
+    )
+    connections_per_client: int = option(
+        50, doc="The most connections of one IP address. Beyond: 421.", unit="connections", check=at_least(1)
+    )
+    command_line: Size = option(
+        512,
+        doc="The longest command line with its CRLF; 512 octets are what RFC 5321 asks for. Beyond: 500 5.5.2.",
+        check=at_least(512, "512B"),
+    )
+    header: Size = option(
+        256 << 10, doc="The largest header section. Beyond: 552.", check=at_least(1 << 10, "1KiB")
+    )
+    data_line: Size = option(
+        64 << 10,
+        doc="The longest line of a message. Lines over 998 octets are against RFC 5321, but real mail has them: "
+        "they are relayed unchanged up to this. Beyond: 554 5.6.0.",
+        check=at_least(1000, "1000B"),
+    )
+    memory: Size = option(
+        1 << 30,
+        doc="What the bodies of all sessions may take of memory together. Beyond: 452 4.3.1 to DATA.",
+        check=at_least(1 << 20, "1MiB"),
+    )
+    errors: int = option(
+        20, doc="After so many refused commands a session ends with 421.", unit="commands", check=at_least(1)
+    )
+    idle_commands: int = option(
+        100,
+        doc="How many commands that carry no mail (NOOP, RSET, VRFY, HELP ...) may stand between two messages. "
+        "Beyond: 421.",
+        unit="commands",
+        check=at_least(1),
+    )
+    transactions: int = option(
+        10_000, doc="How many messages one session may send.", unit="messages", check=at_least(1)
+    )
+    received_hops: int = option(
+        100,
+        doc="A message with so many Received lines is in a loop (RFC 5321 6.3). Beyond: 554 5.4.6.",
+        unit="lines",
+        check=at_least(1),
+    )
+    command_timeout: Duration = option(
+        5 * _MINUTE,
+        doc="How long the next command may be awaited; RFC 5321 4.5.3.2.7 wants 5 minutes at least. Then: 421.",
+        check=at_least(1, "1s"),
+    )
+    data_timeout: Duration = option(
+        5 * _MINUTE,
+        doc="How long the next piece of a message may be awaited. Then: 421.",
+        check=at_least(1, "1s"),
+    )
+    transaction_timeout: Duration = option(
+        2 * _HOUR,
+        doc="How long one message may take, from MAIL to its end, so that one octet every minute does not hold a "
+        "connection for days. Then: 421.",
+        check=at_least(1, "1s"),
+    )
+    session_timeout: Duration = option(
+        12 * _HOUR, doc="How long a connection may last. Then: 421.", check=at_least(1, "1s")
+    )
+
+
+class Dns(Options):
+    """Where DNS questions go. A resolver on this machine that validates DNSSEC is best."""
+
+    servers: tuple[Server, ...] = option(
+        (), doc="Servers to ask, in order. Left out: those of the system.", example='["127.0.0.1:53"]'
+    )
+    timeout: Duration = option(
+        10.0, doc="How long a question may take with all servers; then mail waits.", check=at_least(0.1, "100ms")
+    )
+
+
+class Relay(Options):
+    """Who may send to domains that are not ours."""
+
+    networks: tuple[Network, ...] = option(
+        (),
+        doc="Clients that may send anywhere. The two that the shipped file has are for a demonstration; a real "
+        "site starts with none.",
+        example='["127.0.0.0/8", "::1/128"]',
+        shown=True,
+    )
+
+
+class Domain(Options):
+    """A domain that mail ends in, or one that we relay for."""
+
+    mailboxes: TableName | None = option(
+        None,
+        doc='The mailboxes there are: "table:NAME", or "file:PATH", a file with one address or local part a line. '
+        "Left out, every address of the domain exists.",
+        example='"file:mailboxes"',
+        shown=True,
+    )
+    aliases: TableName | None = option(
+        None,
+        doc="Addresses that lead to others, in the classic form: `name: target, target`.",
+        example='"file:aliases"',
+        shown=True,
+    )
+    deliver: Name | None = option(
+        None, doc="The `[delivery.X]` that has the mailboxes.", example='"local"', shown=True
+    )
+    relay: bool = option(
+        False,
+        doc="Not ours: mail from anybody is relayed to it, as a backup MX does.",
+        example="true",
+    )
+    recipients: TableName | None = option(
+        None,
+        doc="With `relay`: the addresses there are. Left out, all are taken, and what does not exist comes "
+        "back as a bounce.",
+        example='"table:customers"',
+    )
+
+
+class Route(Options):
+    """Which mail goes by which delivery service. The first that matches is taken; a route never permits."""
+
+    name: Name = option(doc="Stands in stories and in `mta explain`; unique.", example='"partner"')
+    to: tuple[DomainPattern, ...] = option(
+        doc='Recipient domains: "partner.example" alone, "*.partner.example" for all below it, "*" for all.',
+        example='["partner.example", "*.partner.example"]',
+        check=_some,
+    )
+    via: Name = option(doc="The `[delivery.X]` to take.", example='"partner"')
+
+
+class Queue(Options):
+    """How long mail waits, and how often it is tried."""
+
+    retry: tuple[Duration, ...] = option(
+        (60.0, 300.0, 900.0, 1800.0, _HOUR, 2 * _HOUR, 4 * _HOUR),
+        doc="The waits between tries; the last one repeats.",
+        check=_retry,
+    )
+    jitter: float = option(
+        0.1,
+        doc="Each wait is made longer or shorter by up to this part of it, by chance, so that what failed "
+        "together does not come back together.",
+        unit="part of one",
+        check=_fraction,
+    )
+    expire_after: Duration = option(
+        5 * _DAY,
+        doc="When a message is given up and its sender told; RFC 5321 4.5.4.1 wants 4 to 5 days.",
+        check=at_least(1, "1s"),
+    )
+    active: int = option(
+        20_000,
+        doc="How many recipients are worked on in memory; the others wait on disk.",
+        unit="recipients",
+        check=at_least(1),
+    )
+    reserve: Size = option(
+        64 << 20,
+        doc="Disk that is kept for the outcomes of deliveries: below it, MAIL gets 452 4.3.1.",
+        check=at_least(0),
+    )
+
+
+class Privacy(Options):
+    """What is kept about mail that has left."""
+
+    history: Duration = option(
+        14 * _DAY, doc="How long `mta explain` knows a message after its end.", check=at_least(0)
+    )
+
+
+class Log(Options):
+    """The log; it is opened again on SIGUSR1."""
+
+    file: Path | None = option(None, doc="A file. Left out: standard error.", example='"../var/log/mta.log"')
+    level: Literal["info", "debug"] = option("info", doc="How much is told.")
+
+
+class Plugins(Options):
+    """Python modules that add delivery services and tables. Installed ones (`mta/plugins/`) are found anyway."""
+
+    paths: tuple[Path, ...] = option((), doc="Folders whose Python files are loaded.", example='["plugins/"]')
+
+
+class Configuration(Options):
+    """All of it. ``fingerprint`` tells one from another; ``files`` are those that it was read from."""
+
+    format: int = option(doc="The version of this file's form.", example="1", shown=True, check=_known_format)
+    hostname: DomainName = option(
+        doc="This host's full name, as DNS has it: in greeting, HELO, Received and reports.",
+        example='"mail.example.org"',
+        shown=True,
+        check=_host_name,
+    )
+    postmaster: Address = option(
+        doc="Gets reports that nobody else can get, and mail to `postmaster` without a domain. It must reach a "
+        "mailbox.",
+        example='"postmaster@example.org"',
+        shown=True,
+    )
+    state: Path = option(doc="The folder of the queue and the control socket.", example='"../var"', shown=True)
+    include: tuple[str, ...] = option(
+        (),
+        doc="Further files, in sorted order. Their tables are joined with those here; a key that stands twice is "
+        "an error.",
+        example='["conf.d/*.toml", "domains/*.toml"]',
+    )
+    listen: tuple[Listen, ...] = option(doc="Listeners.", check=_some)
+    limits: Limits = option(factory=Limits, doc="Limits of a session.")
+    dns: Dns = option(factory=Dns, doc="DNS.")
+    relay: Relay = option(factory=Relay, doc="Relaying.")
+    tables: Mapping[Annotated[str, Name], TableSection] = option(
+        factory=dict, doc="Look-ups by name, as `table:NAME`."
+    )
+    domains: Mapping[Annotated[str, DomainName], Domain] = option(
+        factory=dict, doc="Domains that we are the end for."
+    )
+    delivery: Mapping[Annotated[str, Name], DeliverySection] = option(
+        factory=dict, doc="Ways out, by name. `internet` is the one for every domain that nothing else is said of."
+    )
+    route: tuple[Route, ...] = option((), doc="Rules that come before the domains' `deliver`.")
+    queue: Queue = option(factory=Queue, doc="The queue.")
+    privacy: Privacy = option(factory=Privacy, doc="Privacy.")
+    log: Log = option(factory=Log, doc="The log.")
+    plugins: Plugins = option(factory=Plugins, doc="Plugins.")
+
+    fingerprint: str = field(default="", compare=False)
+    files: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Every option that is set, with its key path and its value as TOML; secrets are not shown."""
+        for leaf in walk(self):
+            if leaf.value is not None:
+                yield leaf.path, as_toml(leaf.value, leaf.kind)

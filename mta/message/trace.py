@@ -1,0 +1,138 @@
+"""Trace fields and their kin, as octets: Received, Return-Path, Delivered-To, Date, Message-ID.
+
+Contract: what comes back is whole header lines with their CRLF: ASCII but for international addresses, folded
+under 78 columns where it can be (RFC 5322 2.1.1), and no text of a client can add a line, a clause or a
+comment to it.  Dates are UTC, written +0000.
+Limits: what a client calls itself is shown up to ``MAX_NAME`` characters.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from mta.address import Address, ReversePath, host_literal, show_path
+from mta.envelope import Origin, Right
+from mta.message.edits import Edit
+from mta.message.header import Header
+
+MAX_NAME: Final = 255
+_LINE: Final = 76  # with the white space that begins a folded line, under the 78 of RFC 5322 2.1.1
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# RFC 5321 4.1.2, 4.1.3: what a Domain or an address literal is made of; the underscore as in address.py.
+_NOT_DOMAIN = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# RFC 6409 8.1, 8.2 speak of submission: mail of those who may send through us, or of ourselves.
+_MAY_COMPLETE: Final = frozenset({Right.NETWORK, Right.AUTHENTICATED, Right.OURSELVES})
+
+
+@lru_cache(maxsize=16)
+def _date(second: int) -> str:
+    t = time.gmtime(second)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
+    )
+
+
+def date_text(at_ms: int) -> str:
+    """A date-time (RFC 5322 3.3) for UTC milliseconds."""
+    return _date(at_ms // 1000)
+
+
+def received(origin: Origin, id: str, hostname: str, recipient: Address | None, at_ms: int) -> bytes:
+    """The Received field (RFC 5321 4.4).
+
+    ``recipient`` is the only one of the transaction: with several there is no "for", which would tell each
+    of the others (RFC 5321 7.2).
+    """
+    by = [f"by {hostname}"]
+    if origin.client:
+        literal = host_literal(origin.client)
+        name = _NOT_DOMAIN.sub("?", origin.helo[:MAX_NAME]) or literal
+        reverse = _NOT_DOMAIN.sub("?", origin.reverse_name[:MAX_NAME])
+        tcp_info = f"({reverse} {literal})" if reverse else f"({literal})"
+        groups = [[f"Received: from {name}", tcp_info], by]
+        # RFC 3848 has the protocol's names.
+        by.append(f"with {origin.protocol}")
+    else:
+        # No client, no protocol: we wrote it.
+        by[0] = f"Received: {by[0]}"
+        by.append("(txmta)")
+        groups = [by]
+    by.append(f"id {id}")
+    if recipient is None:
+        by[-1] += ";"
+        groups.append([date_text(at_ms)])
+    else:
+        groups.append([f"for <{_plain(recipient)}>;", date_text(at_ms)])
+    return _folded(groups)
+
+
+def _folded(groups: Sequence[Sequence[str]]) -> bytes:
+    """Each group on a line of its own; on several where it is too long (RFC 5322 2.2.3)."""
+    lines: list[str] = []
+    for pieces in groups:
+        line = " ".join(pieces)
+        if len(line) > _LINE:
+            line = pieces[0]
+            for piece in pieces[1:]:
+                if len(line) + len(piece) < _LINE:
+                    line += " " + piece
+                else:
+                    lines.append(line)
+                    line = piece
+        lines.append(line)
+    return "\r\n\t".join(lines).encode() + b"\r\n"
+
+
+def _plain(path: Address) -> str:
+    # The grammar lets no control character through; tables and plugins make addresses too.
+    return _CONTROL.sub("?", str(path))
+
+
+def return_path(path: ReversePath) -> bytes:
+    """Return-Path, which final delivery adds (RFC 5321 4.4)."""
+    return _CONTROL.sub("?", f"Return-Path: {show_path(path)}").encode() + b"\r\n"
+
+
+def delivered_to(address: Address) -> bytes:
+    """Delivered-To: the mailbox that this copy went into."""
+    return f"Delivered-To: {_plain(address)}\r\n".encode()
+
+
+def original_to(address: Address) -> bytes:
+    """X-Original-To: the recipient as the sender gave it."""
+    return f"X-Original-To: {_plain(address)}\r\n".encode()
+
+
+def missing_fields(
+    header: Header, rights: frozenset[Right], id: str, hostname: str, at_ms: int
+) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
+    """Edits that add Date and Message-ID, and the names of what they add.
+
+    Only where RFC 6409 8 lets us: for clients that may send through us.  Mail in transit is not ours to
+    complete (RFC 5321 6.4).  They go on top: a section that is broken further down cannot hide them.
+    """
+    if not rights & _MAY_COMPLETE:
+        return (), ()
+    added: list[str] = []
+    put = ""
+    if not header.count(b"date"):
+        # RFC 6409 8.2; RFC 5322 3.6.1
+        added.append("Date")
+        put = f"Date: {date_text(at_ms)}\r\n"
+    if not header.count(b"message-id"):
+        # RFC 6409 8.3; RFC 5322 3.6.4: unique, since the queue id is.
+        added.append("Message-ID")
+        put += f"Message-ID: <{id}@{hostname}>\r\n"
+    if not put:
+        return (), ()
+    if header.fields and not any(field.name for field in header.fields):
+        # A script that sent text and no header: the empty line keeps its text from being taken for one.
+        put += "\r\n"
+    return (Edit(0, 0, put.encode("ascii")),), tuple(added)

@@ -1,0 +1,103 @@
+"""An online copy of a spool, as a state folder that a service can be started on.
+
+Contract: the copy is of one moment: every message in it has its body.  It needs no help of a service that
+runs: all body files are linked first, then the database is held still, then those that are new are linked;
+where one of them ended just between, this begins again.  Files are linked where the target is on the same
+file system (they never change), else copied; all is synced before it returns.
+Failure: ``SpoolUnusable`` for a target that is not empty or cannot be written; a part of a copy stays there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from mta.spool.bodies import BodyFolder
+from mta.spool.folders import Folders, sync_folder
+from mta.spool.load import external_bodies
+from mta.spool.reader import SpoolReader
+from mta.spool.schema import connect
+from mta.spool.values import SpoolUnusable, id_text
+
+TRIES: Final = 20
+
+
+def backup(state: str | os.PathLike[str], target: str | os.PathLike[str], worker: int = 0) -> int:
+    """Copy the spool of a state folder; returns how many messages, ended ones too.  Blocks."""
+    source = SpoolReader(state, worker)
+    try:
+        return copy_spool(source, target, worker)
+    finally:
+        source.close()
+
+
+def copy_spool(source: SpoolReader, target: str | os.PathLike[str], worker: int = 0) -> int:
+    """The same with a reader that is open."""
+    path = Path(target)
+    try:
+        if path.exists() and any(path.iterdir()):
+            raise SpoolUnusable(f"{path} is not empty: give a folder that does not exist yet")
+        folders = Folders(path, worker)
+        folders.prepare()
+        _take_bodies(source.folder, source.folder.numbers(), folders.body)
+        for _ in range(TRIES):
+            # One read transaction: what is written meanwhile neither restarts the copy nor gets into it.
+            with source.snapshot() as db:
+                if _take_bodies(source.folder, list(external_bodies(db)), folders.body):
+                    count = _copy_database(db, folders.database)
+                    break
+        else:
+            raise SpoolUnusable(f"cannot copy the spool to {path}: its bodies come and go too fast; try again")
+    except sqlite3.Error as error:
+        raise SpoolUnusable(f"cannot copy the spool to {path}: {error}") from error
+    except OSError as error:
+        if isinstance(error, SpoolUnusable):
+            raise
+        raise SpoolUnusable(f"cannot copy the spool to {path}: {error}") from error
+    for folder in (folders.body, folders.root, folders.spool, folders.state):
+        sync_folder(folder)
+    return count
+
+
+def _copy_database(db: sqlite3.Connection, target: Path) -> int:
+    copy = connect(str(target))
+    try:
+        db.backup(copy, pages=1024)
+        copy.execute("PRAGMA journal_mode = WAL")
+        count: int = copy.execute("SELECT count(*) FROM message").fetchone()[0]
+    finally:
+        copy.close()
+    return count
+
+
+def _take_bodies(source: BodyFolder, numbers: list[int], target: Path) -> bool:
+    """Link or copy those that are not there yet; False if one has gone."""
+    whole = True
+    for number in numbers:
+        name = id_text(number)
+        try:
+            os.link(name, target / name, src_dir_fd=source.descriptor, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            whole = False
+        except OSError:  # another file system, or one without links
+            whole = _copy(source, name, target / name) and whole
+    return whole
+
+
+def _copy(source: BodyFolder, name: str, target: Path) -> bool:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source.descriptor)
+    except FileNotFoundError:
+        return False
+    with os.fdopen(descriptor, "rb") as octets:
+        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(made, "wb") as written:
+            shutil.copyfileobj(octets, written, 1024 * 1024)
+            written.flush()
+            os.fsync(written.fileno())
+    return True

@@ -1,0 +1,165 @@
+"""Reading messages and selections out of the database: what writer and readers share.
+
+Failure: ``KeyError`` for what is not there (any more), ``Damaged`` for what cannot be read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from mta.spool.batch import needed
+from mta.spool.bodies import BodyFolder
+from mta.spool.encode import HELD, decode_edits, decode_envelope
+from mta.spool.message import HEADER_LIMIT, Bodies, StoredMessage
+from mta.spool.settle import mailbox
+from mta.spool.values import Damaged, Selection, id_number, id_text
+
+#: How many rows one short read looks at.
+SLICE: Final = 20_000
+
+
+def load_message(db: sqlite3.Connection, number: int, bodies: Bodies, limit: int = HEADER_LIMIT) -> StoredMessage:
+    """The message without its octets.  Raises ``KeyError``, ``Damaged``."""
+    query = "SELECT envelope, sender, edits, stored, external FROM message WHERE id = ?"
+    try:
+        row = db.execute(query, (number,)).fetchone()
+        if row is None:
+            raise KeyError(id_text(number))
+        envelope, sender, edits, stored, external = row
+        return StoredMessage(
+            number,
+            decode_envelope(envelope, sender),
+            decode_edits(edits),
+            stored,
+            bool(external),
+            bodies,
+            None,
+            limit,
+        )
+    except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError) as error:
+        raise Damaged(id_text(number), f"its row cannot be read: {error}") from error
+
+
+def load_waiting_message(
+    db: sqlite3.Connection, number: int, bodies: Bodies, limit: int = HEADER_LIMIT
+) -> StoredMessage:
+    """The same for one that has not ended; of one that has, only history is left."""
+    if not needed(db, number):
+        raise KeyError(id_text(number))
+    return load_message(db, number, bodies, limit)
+
+
+def check_body(db: sqlite3.Connection, message: StoredMessage, folder: BodyFolder) -> None:
+    """Raise ``Damaged`` if the body is not there with its size.  Its octets are not read."""
+    if message.external:
+        found = folder.size(message.number)
+    else:
+        query = "SELECT length(data) FROM body WHERE id = ?"
+        try:
+            row = db.execute(query, (message.number,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise Damaged(message.id, f"its body cannot be read: {error}") from error
+        found = -1 if row is None else row[0]
+    if found < 0:
+        raise Damaged(message.id, "its body is missing")
+    if found != message.stored:
+        raise Damaged(message.id, f"its body has {found} octets and should have {message.stored}")
+
+
+def small_body(db: sqlite3.Connection, number: int) -> bytes:
+    """The octets of a body that is in the database.  Raises ``Damaged``."""
+    try:
+        row = db.execute("SELECT data FROM body WHERE id = ?", (number,)).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise Damaged(id_text(number), f"its body cannot be read: {error}") from error
+    if row is None:
+        raise Damaged(id_text(number), "its body is missing")
+    data: bytes = row[0]
+    return data
+
+
+def external_bodies(db: sqlite3.Connection) -> dict[int, int]:
+    """Messages that still need their body file, and the octets that it must have."""
+    query = (
+        "SELECT id, stored FROM message m WHERE external = 1 AND"
+        " (EXISTS (SELECT 1 FROM recipient WHERE message = m.id)"
+        " OR EXISTS (SELECT 1 FROM notice WHERE message = m.id))"
+    )
+    return dict(db.execute(query).fetchall())
+
+
+def conditions(selection: Selection, history: bool) -> tuple[str, dict[str, Any]]:
+    """A selection as SQL on ``r`` (recipient with its destination ``d``, or history) and message ``m``."""
+    place = "r" if history else "d"
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    if selection.ids:
+        numbers = ",".join(str(number) for number in _numbers(selection.ids))
+        parts.append(f"r.message IN ({numbers})")
+    if selection.sender is not None:
+        parts.append("coalesce(m.sender, '') = :sender")
+        values["sender"] = mailbox(selection.sender)
+    if selection.recipient is not None:
+        parts.append("(r.address = :recipient OR r.original = :recipient)")
+        values["recipient"] = mailbox(selection.recipient)
+    if selection.destination is not None:
+        parts.append(f"{place}.service = :service AND {place}.next_hop = :next_hop")
+        values["service"], values["next_hop"] = selection.destination
+    if selection.held is not None:
+        held = "0" if history else f"r.state = {HELD}"
+        parts.append(held if selection.held else f"NOT ({held})")
+    if selection.arrived_before:
+        parts.append("m.arrived < :before")
+        values["before"] = selection.arrived_before
+    return " AND ".join(parts) or "1", values
+
+
+def _numbers(ids: tuple[str, ...]) -> list[int]:
+    """The numbers of queue ids; a text that is none selects nothing."""
+    numbers = []
+    for text in ids:
+        try:
+            numbers.append(id_number(text))
+        except KeyError:
+            continue
+    return numbers
+
+
+def find(
+    db: sqlite3.Connection,
+    columns: str,
+    selection: Selection,
+    after: tuple[int, int],
+    limit: int,
+    history: bool = False,
+    also: str = "1",
+) -> tuple[list[Any], tuple[int, int] | None]:
+    """The next selected rows of queue or history, looking at no more than ``SLICE`` of them.
+
+    Returns them, each as its key and the columns, and the key after which to go on, None at the end.  Rows
+    whose message is not committed are not seen.  ``also`` is one more condition, in SQL.
+    """
+    where, values = conditions(selection, history)
+    table = "history" if history else "recipient"
+    join = "" if history else " JOIN destination d ON d.id = r.destination"
+    start = "(message, n) > (:message, :n)"
+    if selection.ids:
+        start += f" AND message IN ({','.join(str(number) for number in _numbers(selection.ids))})"
+    values.update(message=after[0], n=after[1], limit=limit, slice=SLICE)
+    slice_end = db.execute(
+        f"SELECT message, n FROM {table} WHERE {start} ORDER BY message, n LIMIT 1 OFFSET :slice - 1",  # noqa: S608  # no text of a stranger
+        values,
+    ).fetchone()
+    until = "" if slice_end is None else " AND (r.message, r.n) <= (:last_message, :last_n)"
+    if slice_end is not None:
+        values["last_message"], values["last_n"] = slice_end
+    rows = db.execute(
+        f"SELECT r.message, r.n, {columns} FROM {table} r{join} JOIN message m ON m.id = r.message"  # noqa: S608  # likewise
+        f" WHERE (r.message, r.n) > (:message, :n){until} AND {where} AND {also}"
+        " ORDER BY r.message, r.n LIMIT :limit",
+        values,
+    ).fetchall()
+    if len(rows) == limit:
+        return rows, (rows[-1][0], rows[-1][1])
+    return rows, slice_end

@@ -1,0 +1,186 @@
+"""Reading the spool: by the service in threads of its own, by the command line while it runs or is stopped.
+
+Contract: an own read-only connection, used by one thread at a time; each question is a short read, or a few;
+it never writes and never checkpoints.  Everything answers at once.
+Failure: ``SpoolUnusable`` when there is no spool that can be read; ``TemporaryFailure`` when SQLite fails later;
+``KeyError`` and ``Damaged`` as in ``ISpool``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from json import loads
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from mta.envelope import Destination
+from mta.events import Event
+from mta.reply import LOCAL_ERROR, TemporaryFailure
+from mta.spool.bodies import BodyFolder
+from mta.spool.encode import ENDED, RECIPIENT, decode_ended_row, decode_event, decode_events, decode_row
+from mta.spool.folders import Folders
+from mta.spool.jobs import ACCEPTED
+from mta.spool.load import find, load_message, load_waiting_message, small_body
+from mta.spool.message import HEADER_LIMIT, Bodies, StoredMessage
+from mta.spool.schema import open_reader
+from mta.spool.values import Damage, Due, PageKey, Row, Selection, Totals, id_number, id_text
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MESSAGE: Final = "m.sender, m.size, m.arrived, "
+
+
+def _question(
+    method: Callable[Concatenate[SpoolReader, P], T],
+) -> Callable[Concatenate[SpoolReader, P], T]:
+    """SQLite's errors as what the spool's users know."""
+
+    @wraps(method)
+    def ask(self: SpoolReader, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise TemporaryFailure(LOCAL_ERROR, f"reading the spool: {error}") from error
+
+    return ask
+
+
+class SpoolReader:
+    """See the module's text.  Raises ``FileNotFoundError`` where there is no spool yet."""
+
+    def __init__(self, state: str | os.PathLike[str], worker: int = 0, header_limit: int = HEADER_LIMIT) -> None:
+        folders = Folders(state, worker)
+        if not folders.database.exists():
+            raise FileNotFoundError(f"there is no spool in {folders.state}")
+        folders.check()
+        self._limit = header_limit
+        self.db = open_reader(folders.database)
+        self.folder = BodyFolder(folders.body)
+
+    def close(self) -> None:
+        """Let go.  Idempotent."""
+        self.db.close()
+        self.folder.close()
+
+    def __enter__(self) -> SpoolReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Several reads of one state."""
+        self.db.execute("BEGIN")
+        try:
+            yield self.db
+        finally:
+            self.db.execute("ROLLBACK")
+
+    # --- octets: mta.spool.message.Bodies -------------------------------------------------------------
+
+    @_question
+    def small(self, number: int) -> bytes:
+        return small_body(self.db, number)
+
+    def piece(self, number: int, offset: int, size: int) -> bytes:
+        return self.folder.piece(number, offset, size)
+
+    # --- questions ------------------------------------------------------------------------------------
+
+    @_question
+    def get(self, id: str, bodies: Bodies | None = None) -> StoredMessage:
+        """As ``ISpool.get``; its octets come from ``bodies``, or at once."""
+        return load_waiting_message(self.db, id_number(id), bodies or self, self._limit)
+
+    @_question
+    def record(self, id: str) -> StoredMessage:
+        """The message's envelope and size as long as there is history of it; perhaps no octets any more."""
+        return load_message(self.db, id_number(id), self, self._limit)
+
+    @_question
+    def due(self, now: int, after: Due | None, limit: int) -> list[Due]:
+        """As ``ISpool.due``."""
+        values: dict[str, Any] = {"limit": limit, "destination": 0, "priority": 0}
+        if after is not None:
+            query = "SELECT id FROM destination WHERE service = ? AND next_hop = ?"
+            row = self.db.execute(query, tuple(after.destination)).fetchone()
+            values.update(destination=0 if row is None else row[0], priority=after.priority)
+        # By the index alone: the first due time of a group is its first entry.
+        query = (
+            "SELECT destination, priority, min(due), count(*) FROM recipient INDEXED BY waiting"
+            " WHERE state = 0 AND destination >= :destination"
+            " AND (destination > :destination OR priority < :priority)"
+            " GROUP BY destination, priority ORDER BY destination, priority DESC LIMIT :limit"
+        )
+        found = []
+        for number, priority, first, waiting in self.db.execute(query, values).fetchall():
+            names = "SELECT service, next_hop FROM destination WHERE id = ?"
+            found.append(Due(Destination(*self.db.execute(names, (number,)).fetchone()), priority, first, waiting))
+        return found
+
+    @_question
+    def page(self, selection: Selection, after: PageKey | None, limit: int, history: bool = False) -> list[Row]:
+        """As ``ISpool.page``: each read looks at a bounded number of rows, so that a rare match blocks nobody."""
+        key: tuple[int, int] | None = (-1, -1) if after is None else (id_number(after.id), after.recipient)
+        columns = _MESSAGE + (ENDED if history else RECIPIENT)
+        decode = decode_ended_row if history else decode_row
+        rows: list[Row] = []
+        while key is not None and len(rows) < limit:
+            found, key = find(self.db, columns, selection, key, limit - len(rows), history)
+            rows += [decode(row[2:]) for row in found]
+        return rows
+
+    @_question
+    def story(self, id: str) -> list[Event]:
+        """As ``ISpool.story``."""
+        number = id_number(id)
+        with self.snapshot() as db:
+            row = db.execute("SELECT story FROM message WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                raise KeyError(id)
+            story = decode_events(row[0])
+            query = "SELECT data FROM event WHERE message = ? ORDER BY id"
+            story += [decode_event(loads(data)) for (data,) in db.execute(query, (number,))]
+            query = "SELECT detail FROM history WHERE message = ? ORDER BY ended, n"
+            for (detail,) in db.execute(query, (number,)):
+                story += [decode_event(fields) for fields in loads(detail).get("events", ())]
+        return sorted(story, key=lambda event: event.at)
+
+    @_question
+    def totals(self) -> Totals:
+        """As ``ISpool.totals``."""
+        with self.snapshot() as db:
+            sums = dict(db.execute("SELECT what, sum(n) FROM totals GROUP BY what").fetchall())
+            queued, held = db.execute(
+                "SELECT count(*) FILTER (WHERE state IN (0, 1)"
+                " OR (state = 3 AND EXISTS (SELECT 1 FROM message WHERE id = r.message))),"
+                " count(*) FILTER (WHERE state = 2) FROM recipient r"
+            ).fetchone()
+        return Totals(accepted=sums.pop(ACCEPTED, 0), ended=sums, queued=queued, held=held)
+
+    @_question
+    def check(self) -> list[Damage]:
+        """Read everything: SQLite's own check, and that each message that waits has its body."""
+        damages = [Damage("", row[0]) for row in self.db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        query = (
+            "SELECT DISTINCT message FROM recipient r WHERE state != 3"
+            " AND NOT EXISTS (SELECT 1 FROM message WHERE id = r.message)"
+        )
+        damages += [Damage(id_text(number), "its row is missing") for (number,) in self.db.execute(query)]
+        query = (
+            "SELECT m.id, m.stored, m.external, length(b.data) FROM message m LEFT JOIN body b ON b.id = m.id"
+            " WHERE EXISTS (SELECT 1 FROM recipient WHERE message = m.id)"
+            " OR EXISTS (SELECT 1 FROM notice WHERE message = m.id)"
+        )
+        for number, stored, external, found in self.db.execute(query):
+            size = self.folder.size(number) if external else -1 if found is None else found
+            if size != stored:
+                what = (
+                    "its body is missing" if size < 0 else f"its body has {size} octets and should have {stored}"
+                )
+                damages.append(Damage(id_text(number), what))
+        return damages

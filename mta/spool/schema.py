@@ -1,0 +1,158 @@
+"""The spool's database: how it is opened, made, and brought to the schema of today.
+
+Tables: ``message`` and ``body`` are never updated (a body beside a status would be rewritten with it);
+``body`` goes when the last recipient has ended, ``message`` stays with the history until it is purged.
+``recipient`` is the queue; ``staging`` names messages whose recipients are not all visible yet; ``notice``
+are reports owed; ``history`` is what ended; ``event`` is what happened in between; ``totals`` are sums by
+day that no purge touches.
+
+Contract: ``open_writer`` gives a connection to a database of the newest version; older ones are migrated in
+one transaction (``MIGRATIONS``; its length is the version), newer ones refused.
+Failure: ``SpoolUnusable`` with the path and what to do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from mta.spool.values import SpoolUnusable
+
+Connect = Callable[[str], sqlite3.Connection]
+
+APPLICATION_ID: Final = 0x74786D74  # "txmt"
+PAGE_SIZE: Final = 8192
+#: Seconds that a statement waits for a lock that no well-behaved process holds.
+BUSY: Final = 2.0
+#: Pages in the log past which a commit of the writer brings them into the database (32 MiB).
+WAL_PAGES: Final = 4096
+
+#: Step N brings version N to version N + 1.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        # Version 0 of the first trial: no reports owed, no staging, nothing kept between attempts.
+        "ALTER TABLE recipient ADD COLUMN progress TEXT",
+        "CREATE INDEX external_message ON message (id) WHERE external = 1",
+        "CREATE TABLE staging (message INTEGER PRIMARY KEY)",
+        "CREATE TABLE notice (message INTEGER NOT NULL, n INTEGER NOT NULL, state INTEGER NOT NULL,"
+        " PRIMARY KEY (message, n)) WITHOUT ROWID",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    ),
+)
+VERSION: Final = len(MIGRATIONS)
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    f"PRAGMA wal_autocheckpoint = {WAL_PAGES}",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection for one thread at a time, transactions written out."""
+    return sqlite3.connect(
+        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+
+
+def open_writer(path: Path, connect: Connect = connect) -> sqlite3.Connection:
+    """The connection that writes."""
+    try:
+        db = connect(str(path))
+        try:
+            _prepare(db, path)
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.DatabaseError as error:
+        raise unusable(path, error) from error
+    return db
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; it never checkpoints."""
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            timeout=BUSY,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        db.execute("PRAGMA query_only = ON")
+        version = _version(db)
+        if version != VERSION or not _has_tables(db):
+            db.close()
+            raise SpoolUnusable(
+                f"{path} has schema version {version}, this program reads version {VERSION}: "
+                "start the service once, it migrates the spool"
+            )
+    except sqlite3.DatabaseError as error:
+        raise unusable(path, error) from error
+    return db
+
+
+def unusable(path: Path, error: sqlite3.Error) -> SpoolUnusable:
+    """What SQLite said, for an operator."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return SpoolUnusable(
+            f"{path} is damaged ({error}): stop, keep a copy of the folder, then restore a backup or salvage it"
+        )
+    return SpoolUnusable(f"cannot open {path}: {error}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'message'").fetchone() is not None
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    # Both count only before the first table.
+    db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    for pragma in _PRAGMAS:
+        db.execute(pragma)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _has_tables(db):
+            _migrate(db, path)
+        else:
+            _create(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _create(db: sqlite3.Connection) -> None:
+    script = resources.files("mta.spool").joinpath("schema.sql").read_text("utf-8")
+    without_comments = "\n".join(line.partition("--")[0] for line in script.splitlines())
+    for statement in without_comments.split(";"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version = _version(db)
+    if version > VERSION:
+        raise SpoolUnusable(
+            f"{path} was written by a newer txmta (schema version {version}, this one knows {VERSION}): upgrade"
+        )
+    for step in MIGRATIONS[version:]:
+        for statement in step:
+            db.execute(statement)

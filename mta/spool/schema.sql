@@ -1,0 +1,91 @@
+-- The spool's schema, version 1.  What each table is for: see mta/spool/schema.py.
+-- Times are UTC milliseconds; "message" is a queue id as a number; "n" is a recipient's number in its message.
+
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY,
+    arrived INTEGER NOT NULL,
+    sender TEXT,                    -- NULL is the null reverse-path
+    size INTEGER NOT NULL,          -- octets with the edits applied
+    stored INTEGER NOT NULL,        -- octets as they came
+    external INTEGER NOT NULL,      -- 1: the body is a file
+    envelope TEXT NOT NULL,
+    edits TEXT,
+    story TEXT NOT NULL
+);
+CREATE INDEX external_message ON message (id) WHERE external = 1;
+
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
+);
+
+CREATE TABLE destination (
+    id INTEGER PRIMARY KEY,
+    service TEXT NOT NULL,
+    next_hop TEXT NOT NULL,
+    UNIQUE (service, next_hop)
+);
+
+CREATE TABLE recipient (
+    message INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    state INTEGER NOT NULL,         -- 0 waiting, 1 claimed, 2 held, 3 staged
+    destination INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    original TEXT,                  -- NULL: the same as address
+    path TEXT,
+    orcpt TEXT NOT NULL,
+    notify TEXT NOT NULL,
+    hold TEXT NOT NULL,
+    progress TEXT,
+    PRIMARY KEY (message, n)
+) WITHOUT ROWID;
+-- Partial: a recipient that is claimed at birth and ends in its first attempt never touches it.
+CREATE INDEX waiting ON recipient (destination, priority DESC, due, message, n) WHERE state = 0;
+
+CREATE TABLE staging (
+    message INTEGER PRIMARY KEY
+);
+
+CREATE TABLE notice (
+    message INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    state INTEGER NOT NULL,         -- 0 waiting, 1 claimed, 2 cannot be read
+    PRIMARY KEY (message, n)
+) WITHOUT ROWID;
+
+CREATE TABLE history (
+    message INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    ended INTEGER NOT NULL,
+    reply TEXT NOT NULL,
+    address TEXT NOT NULL,
+    original TEXT,
+    service TEXT NOT NULL,
+    next_hop TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (message, n)
+) WITHOUT ROWID;
+
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    message INTEGER NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX event_message ON event (message);
+
+CREATE TABLE totals (
+    day INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (day, what)
+) WITHOUT ROWID;
+
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
