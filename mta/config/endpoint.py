@@ -42,7 +42,7 @@ def endpoint(value: Any, base: str) -> str:
         known = ", ".join(_KINDS)
         raise Wrong(f"{show(found)} is not an endpoint of a known kind ({known})", 'write one such as "tcp:25"')
     names, check = reader
-    if len(given) > len(names):
+    if len(given) > len(names) or (given and keywords.get("interface") == ""):
         raise Wrong(
             f"{show(found)} has too many parts",
             r"write \: for each colon in an address: 'tcp6:25:interface=\:\:1'",
@@ -54,8 +54,9 @@ def endpoint(value: Any, base: str) -> str:
             raise Wrong(f'"{name}" of {show(found)} {what}', f"{kind} takes: {', '.join(names)}")
         arguments[name] = argument
     check(found, arguments, base)
-    parts = [kind] + [f"{name}={quoteStringArgument(argument)}" for name, argument in arguments.items()]
-    return ":".join(parts)
+    quoted = {name: quoteStringArgument(argument) for name, argument in arguments.items()}
+    plain = [quoted.pop(name) for name in names[: len(given)]]
+    return ":".join([kind, *plain, *(f"{name}={argument}" for name, argument in quoted.items())])
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:

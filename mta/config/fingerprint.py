@@ -1,7 +1,7 @@
 """Tells one configuration from another: a fingerprint, and what a reload cannot change.
 
-Contract: two configurations whose options have equal values have equal fingerprints, wherever they were read
-from.  Secrets do not enter it: it is stored with each message, and must not help to guess one.
+Contract: configurations whose options have equal values have equal fingerprints, however they are written.
+Secrets do not enter it: it is stored with each message, and must not help to guess one.
 """
 
 from __future__ import annotations

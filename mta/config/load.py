@@ -62,7 +62,7 @@ def from_mapping(
 
     Raises ``ConfigurationError``.
     """
-    return _build(plant(dict(mapping), Source(file, base)), (), [], providers, environ)
+    return _build(plant(dict(mapping), Source(file, os.path.abspath(base))), (), [], providers, environ)
 
 
 def _build(

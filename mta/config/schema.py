@@ -257,9 +257,10 @@ class Queue(Options):
     )
     active: int = option(
         20_000,
-        doc="How many recipients are worked on in memory; the others wait on disk.",
+        doc="How many recipients are worked on in memory; the others wait on disk. With 0 mail is taken in and kept, "
+        "and nothing goes out.",
         unit="recipients",
-        check=at_least(1),
+        check=at_least(0),
     )
     reserve: Size = option(
         64 << 20,

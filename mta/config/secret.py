@@ -1,7 +1,7 @@
 """Secrets: the text itself, or where it lies.
 
-Contract: ``{ file = ... }`` is a file (without its last line end), ``{ env = ... }`` a variable of the environment,
-``{ credential = ... }`` what systemd handed over.  ``Wrong`` never shows the secret.
+Contract: ``{ file = ... }`` is a file (without its last line end), ``{ env = ... }`` a variable of the
+environment, ``{ credential = ... }`` what systemd handed over.  ``Wrong`` never shows the secret.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from mta.interfaces import IDeliveryService, IMessage
 from mta.message.edits import apply
 from mta.message.header import scan
 from mta.message.lines import to_lf
+from mta.message.reading import read_whole
 from mta.message.trace import delivered_to, original_to, return_path
 from mta.plugin import Options, Path, Services, option, provider
 from mta.reply import Reply
@@ -63,7 +64,7 @@ class MaildirOptions(Options):
     path: Path = option(
         doc="The folder of a mailbox.  {domain}, {local_part} (in lower case) and {mailbox}, the value that the "
         "mailbox table holds for the address, are put in, each safely encoded.  It is made where it is missing.",
-        example='path = "../var/mail/{domain}/{local_part}"',
+        example='"../var/mail/{domain}/{local_part}"',
         shown=True,
         check=check_template,
     )
@@ -98,6 +99,9 @@ class _Waiting(NamedTuple):
 @implementer(IDeliveryService)
 class Maildir:
     """See the module's text."""
+
+    #: Mail ends here: docs/decisions/held-not-bounced.rst.
+    final = True
 
     def __init__(self, options: MaildirOptions, services: Services) -> None:
         self.name = services.name
@@ -154,7 +158,7 @@ class Maildir:
     # --- small messages: many in one call ------------------------------------------------------------------
 
     async def _deliver_small(self, batch: Batch) -> None:
-        octets = await _read(batch.message)
+        octets = await read_whole(batch.message)
         octets = apply(octets, scan(octets).cuts(b"return-path"))
         if self._lf:
             octets = to_lf(octets)
@@ -275,17 +279,3 @@ def _judge(error: Exception) -> tuple[Reply, Scope]:
 
 def _deferred(number: int, reply: Reply, scope: Scope, attempt: Mapping[str, Any]) -> Outcome:
     return Outcome(recipient=number, status=Status.DEFERRED, reply=reply, scope=scope, attempt=attempt)
-
-
-async def _read(message: IMessage) -> bytes:
-    chunks = message.open()
-    pieces: list[bytes] = []
-    try:
-        while True:
-            piece = chunks.next()
-            octets = piece if isinstance(piece, bytes) else await piece
-            if not octets:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.append(octets)
-    finally:
-        chunks.close()

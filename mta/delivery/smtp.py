@@ -4,14 +4,14 @@ What it is: finds the hosts (``mta.routing.mx``), keeps connections by next hop,
 Contract: hosts are tried in their order until one takes the connection (RFC 5321 5.1); what a host says about
 a recipient is that recipient's outcome.  A kept connection that turns out dead before it took anything is
 replaced without a word.  Recipients beyond what a host takes at once (452) follow in another transaction.
-How it fails: no host reached: deferred, scope destination; only where every host refused for good do the recipients
-fail.  A connection lost after the final dot: deferred, and it may come twice.
+How it fails: no host reached: deferred, scope destination; only where every host refused for good do the
+recipients fail.  A connection lost after the final dot: deferred, and it may come twice.  Cancelled: those whose
+transaction was under way are reported as deferred, the others not at all.
 Limits: ``connections`` at once for each next hop, ``messages`` on each, kept ``idle`` seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -22,8 +22,9 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.address import AddressError, normal_domain, show_path
-from mta.config.option import Duration, Network, Options, at_least, option
+from mta.address import Address, show_path
+from mta.delivery.pool import Connection, Pool
+from mta.delivery.smtp_options import SmtpOptions
 from mta.delivery.values import Batch, Limits
 from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.interfaces import IDeliveryService, IMessage
@@ -33,7 +34,8 @@ from mta.routing.ask import Answerer, resolve
 from mta.routing.hosts import MxPolicy, Own, Plan, Target
 from mta.routing.mx import plan
 from mta.routing.values import Route
-from mta.smtp.client import Answer, ClientFailure, Outgoing, Sent, SmtpClient, Timeouts
+from mta.smtp.client import SmtpClient
+from mta.smtp.client_values import Answer, ClientFailure, Outgoing, Sent, Timeouts
 from mta.smtp.extensions import Capabilities
 from mta.smtp.ticker import Ticker
 
@@ -47,84 +49,6 @@ TOO_BIG: Final = Reply.of(552, "5.3.4", "The message is larger than the next hos
 NEEDS_EIGHT_BIT: Final = Reply.of(554, "5.6.3", "The message has 8-bit octets and the next host takes none")
 NEEDS_UTF8: Final = Reply.of(553, "5.6.7", "An address has characters outside ASCII and the next host takes none")
 LOOP: Final = Reply.of(554, "5.4.6", "The mail host of the domain is this host, which is not its end")
-
-
-def _host_name(value: str) -> str | None:
-    if not value:
-        return None
-    try:
-        normal_domain(value)
-    except AddressError as error:
-        return f"is no host name ({error}); write one such as smtp.example.org"
-    return None
-
-
-def _host(value: str) -> str | None:
-    try:
-        ip_address(value)
-    except ValueError:
-        return _host_name(value)
-    return None
-
-
-def _addresses(values: tuple[str, ...]) -> str | None:
-    for value in values:
-        try:
-            ip_address(value)
-        except ValueError:
-            return f"{value!r} is no IP address; write addresses of this machine such as 192.0.2.25"
-    return None
-
-
-def _port(value: int) -> str | None:
-    return None if 0 < value < 65536 else "is no port; write a number from 1 to 65535"
-
-
-class SmtpOptions(Options):
-    """Sends by SMTP: to the MX hosts of each recipient's domain, or with ``host`` to that host."""
-
-    host: str = option("", doc="A smart host: everything goes there, without an MX lookup.", check=_host)
-    port: int = option(25, doc="The port to connect to.", unit="port", check=_port)
-    hello: str = option("", doc="The name in EHLO; left out: the hostname.", check=_host_name)
-    source: tuple[str, ...] = option(
-        (), doc="Addresses of this machine to connect from; one of the right kind is used.", check=_addresses
-    )
-    private_networks: tuple[Network, ...] = option(
-        (), doc="Loopback and private networks in which MX hosts may be; all others of that kind are refused."
-    )
-    idle: Duration = option(
-        Duration(5.0), doc="How long a connection is kept for the next message.", check=at_least(0)
-    )
-    messages: int = option(100, doc="Messages on one connection.", unit="messages", check=at_least(1))
-    connections: int = option(
-        20, doc="Connections at once to one next hop.", unit="connections", check=at_least(1)
-    )
-    recipients: int = option(100, doc="Recipients in one transaction.", unit="recipients", check=at_least(1))
-    connect_timeout: Duration = option(
-        Duration(30.0), doc="Time for a connection to come about.", check=at_least(1, "1s")
-    )
-    greeting_timeout: Duration = option(
-        Duration(300.0),
-        doc="Time for the greeting and the reply to EHLO (RFC 5321 4.5.3.2.1).",
-        check=at_least(1, "1s"),
-    )
-    mail_timeout: Duration = option(
-        Duration(300.0), doc="Time for the reply to MAIL (RFC 5321 4.5.3.2.2).", check=at_least(1, "1s")
-    )
-    rcpt_timeout: Duration = option(
-        Duration(300.0), doc="Time for the reply to RCPT (RFC 5321 4.5.3.2.3).", check=at_least(1, "1s")
-    )
-    data_timeout: Duration = option(
-        Duration(120.0), doc="Time for the reply to DATA (RFC 5321 4.5.3.2.4).", check=at_least(1, "1s")
-    )
-    block_timeout: Duration = option(
-        Duration(180.0),
-        doc="Time for a piece of the message to be taken (RFC 5321 4.5.3.2.5).",
-        check=at_least(1, "1s"),
-    )
-    dot_timeout: Duration = option(
-        Duration(600.0), doc="Time for the reply to the end of data (RFC 5321 4.5.3.2.6).", check=at_least(1, "1s")
-    )
 
 
 @implementer(IDeliveryService)
@@ -153,87 +77,78 @@ class SmtpDelivery:
             dot=options.dot_timeout,
         )
         self._ticker = Ticker(self._reactor.seconds, self._reactor.callLater)
-        self._idle: dict[str, list[_Connection]] = {}
-        self._busy: set[_Connection] = set()
-        self._stopping = False
-        self._stopped: list[Deferred[None]] = []
+        self._pool = Pool(self._reactor.seconds, options.idle, options.messages)
+        self._running: set[Deferred[None]] = set()
+        self._stopped: list[Deferred[None]] = []  # calls of stop that wait for the running ones
 
     def limits(self, route: Route) -> Limits:
         """See ``IDeliveryService``."""
         return self._limits
 
-    async def deliver(self, batch: Batch) -> None:
+    def deliver(self, batch: Batch) -> Deferred[None]:
+        """See ``IDeliveryService``.  Cancelling ends the connection that is in use or coming about."""
+        work = Deferred.fromCoroutine(self._deliver(batch))
+        if not work.called:
+            self._running.add(work)
+            work.addBoth(self._over, work)
+        return work
+
+    def _over(self, result: Failure | None, work: Deferred[None]) -> Failure | None:
+        self._running.discard(work)
+        if not self._running:
+            stopped, self._stopped = self._stopped, []
+            for done in stopped:
+                done.callback(None)
+        return result
+
+    async def stop(self, deadline: float) -> None:
         """See ``IDeliveryService``."""
+        self._pool.close()
+        if self._running:
+            done: Deferred[None] = Deferred()
+            self._stopped.append(done)
+            timer = self._reactor.callLater(deadline, self._cancel_all)
+            await done
+            if timer.active():
+                timer.cancel()
+
+    def _cancel_all(self) -> None:
+        for work in list(self._running):
+            work.cancel()
+
+    async def _deliver(self, batch: Batch) -> None:
         started = self._reactor.seconds()
         hop = batch.route.destination.next_hop
+        self._refuse_paths(batch, hop, started)
         for _ in range(MOST_ROUNDS):
             recipients = batch.pending
-            kept = self._take_idle(hop)
+            if not recipients:
+                return
+            kept = self._pool.take(hop)
             connection = kept or await self._connect(hop, batch, started)
             if connection is None:
                 return
             sent = await self._send(connection, batch, recipients, started)
             if sent is None:
                 return
-            if kept is not None and _took_nothing(sent):
+            if kept is not None and _took_nothing(sent) and not sent.stopped:
                 continue  # it had died while it was idle: as if it had not been there
-            if not self._report(batch, recipients, sent, connection, started):
+            self._report(batch, recipients, sent, connection, started)
+            if sent.stopped:
                 return
 
-    async def stop(self, deadline: float) -> None:
-        """See ``IDeliveryService``."""
-        self._stopping = True
-        for connections in list(self._idle.values()):
-            for connection in list(connections):
-                connection.client.quit()
-        self._idle.clear()
-        if self._busy:
-            done: Deferred[None] = Deferred()
-            self._stopped.append(done)
-            timer = self._reactor.callLater(deadline, self._abort)
-            await done
-            if timer.active():
-                timer.cancel()
-
-    def _abort(self) -> None:
-        for connection in list(self._busy):
-            connection.client.abort()
+    def _refuse_paths(self, batch: Batch, hop: str, started: float) -> None:
+        """Paths that cannot stand in a command line that we are able to send."""
+        reverse_path = batch.message.envelope.reverse_path
+        sender_fits = reverse_path is None or _fits(reverse_path)
+        for recipient in batch.recipients:
+            if not (sender_fits and _fits(recipient.address)):
+                answer = Answer(NEEDS_UTF8, "RCPT" if sender_fits else "MAIL", Scope.RECIPIENT)
+                batch.report(self._outcome(recipient, answer, hop, started))
 
     # --- connections ---------------------------------------------------------------------------------------
 
-    def _take_idle(self, hop: str) -> _Connection | None:
-        connections = self._idle.get(hop)
-        if not connections:
-            return None
-        connection = connections.pop()
-        if not connections:
-            del self._idle[hop]
-        return connection
-
-    def _give_back(self, connection: _Connection) -> None:
-        """Keep it for the next message, or end it."""
-        self._busy.discard(connection)
-        client = connection.client
-        if not client.usable:
-            pass
-        elif self._stopping or client.messages >= self._options.messages or not self._options.idle:
-            client.quit()
-        else:
-            client.keep_until(self._reactor.seconds() + self._options.idle)
-            self._idle.setdefault(connection.hop, []).append(connection)
-        if not self._busy:
-            for done in self._stopped:
-                done.callback(None)
-            self._stopped.clear()
-
-    def _forget_idle(self, connection: _Connection) -> None:
-        connections = self._idle.get(connection.hop, [])
-        if connection in connections:
-            connections.remove(connection)
-            if not connections:
-                del self._idle[connection.hop]
-
-    async def _connect(self, hop: str, batch: Batch, started: float) -> _Connection | None:
+    async def _connect(self, hop: str, batch: Batch, started: float) -> Connection | None:
         """A connection that is greeted; None when there is none and the outcomes are reported."""
         decision = resolve(
             lambda facts: plan(hop, self._own, self._policy, facts, self._services.random.shuffle),
@@ -258,7 +173,7 @@ class SmtpDelivery:
                 client.quit()
                 failure = Answer(LOOP, "connect", Scope.DESTINATION)
                 continue
-            return _Connection(client, hop, where, self._forget_idle)
+            return Connection(client, hop, where)
         if failure.reply.permanent and not permanent:
             failure = failure._replace(reply=UNREACHABLE)
         self._fail(batch, failure, where, started)
@@ -295,12 +210,12 @@ class SmtpDelivery:
     # --- a transaction -------------------------------------------------------------------------------------
 
     async def _send(
-        self, connection: _Connection, batch: Batch, recipients: tuple[Recipient, ...], started: float
+        self, connection: Connection, batch: Batch, recipients: tuple[Recipient, ...], started: float
     ) -> Sent | None:
         message, capabilities = batch.message, connection.client.capabilities
-        refusal = _cannot_send(message, recipients, capabilities)
+        refusal = _cannot_send(message, capabilities)
         if refusal is not None:
-            self._give_back(connection)
+            self._pool.give_back(connection)
             self._fail(batch, Answer(refusal, "EHLO", Scope.MESSAGE), connection.where, started)
             return None
         outgoing = Outgoing(
@@ -308,23 +223,21 @@ class SmtpDelivery:
             tuple(f"RCPT TO:<{recipient.address}>".encode("ascii") for recipient in recipients),
             message.open,
         )
-        self._busy.add(connection)
         try:
             return await connection.client.send(outgoing)
         finally:
-            self._give_back(connection)
+            self._pool.give_back(connection)
 
     def _report(
-        self, batch: Batch, recipients: tuple[Recipient, ...], sent: Sent, connection: _Connection, started: float
-    ) -> bool:
-        """Report what is known; true if recipients are left that the host takes in another transaction."""
+        self, batch: Batch, recipients: tuple[Recipient, ...], sent: Sent, connection: Connection, started: float
+    ) -> None:
+        """Report what is known; those whom the host takes in another transaction stay pending."""
         some = any(answer.reply.positive for answer in sent.answers)
         for recipient, answer in zip(recipients, sent.answers, strict=True):
-            if some and answer.stage == "RCPT" and answer.reply.code in (452, 552):
-                continue  # RFC 5321 4.5.3.1.10: too many at once, by an old or a new server's code
+            if some and answer.stage == "RCPT" and _too_many(answer.reply):
+                continue
             lost = sent.lost_after_dot and answer.scope is Scope.HOST
             batch.report(self._outcome(recipient, answer, connection.where, started, lost))
-        return bool(batch.pending)
 
     def _fail(self, batch: Batch, answer: Answer, where: str, started: float) -> None:
         for recipient in batch.pending:
@@ -349,18 +262,6 @@ class SmtpDelivery:
             may_duplicate=lost,
             attempt={"host": where, "stage": answer.stage, "tls": "", "seconds": seconds},
         )
-
-
-class _Connection:
-    """A connection and where it leads."""
-
-    __slots__ = ("client", "hop", "where")
-
-    def __init__(self, client: SmtpClient, hop: str, where: str, forget: Callable[[_Connection], None]) -> None:
-        self.client = client
-        self.hop = hop
-        self.where = where
-        client.on_idle_end = lambda _: forget(self)
 
 
 class _Factory(ClientFactory):
@@ -401,7 +302,21 @@ def _took_nothing(sent: Sent) -> bool:
     return all(answer.stage == "MAIL" and answer.scope is Scope.HOST for answer in sent.answers)
 
 
-def _cannot_send(message: IMessage, recipients: tuple[Recipient, ...], capabilities: Capabilities) -> Reply | None:
+def _too_many(reply: Reply) -> bool:
+    """More recipients than the host takes at once: by RFC 5321 4.5.3.1.10, or by an old server's code for it.
+
+    A mailbox that is full (X.2.2) is none of these.
+    """
+    return reply.code in (452, 552) and (not reply.enhanced or reply.enhanced.endswith(".5.3"))
+
+
+def _fits(address: Address) -> bool:
+    """RFC 6531 3.2: only to a host with SMTPUTF8, which we do not speak yet.  Control characters, which no address
+    that was read by our grammar has, would end the command line."""
+    return address.local.isascii() and address.local.isprintable()
+
+
+def _cannot_send(message: IMessage, capabilities: Capabilities) -> Reply | None:
     """Why the server cannot be given this message at all."""
     if capabilities.size and message.size > capabilities.size:
         # RFC 1870 5
@@ -409,10 +324,6 @@ def _cannot_send(message: IMessage, recipients: tuple[Recipient, ...], capabilit
     if message.envelope.eight_bit and not capabilities.eight_bit_mime:
         # RFC 6152 3
         return NEEDS_EIGHT_BIT
-    path = message.envelope.reverse_path
-    if not all(str(recipient.address).isascii() for recipient in recipients) or not show_path(path).isascii():
-        # RFC 6531 3.2
-        return NEEDS_UTF8
     return None
 
 

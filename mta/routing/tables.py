@@ -118,7 +118,9 @@ def read_table(path: str) -> _Version:
 class FileTableOptions(Options):
     """Options of a table in a text file."""
 
-    path: Path = option(doc="The file: one `key: value` or one key a line; `#` begins a comment line.")
+    path: Path = option(
+        doc="The file: one `key: value` or one key a line; `#` begins a comment line.", example='"users"'
+    )
 
 
 @provider("table", "file", FileTableOptions)

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.envelope import Scope
-from mta.smtp.client import Outgoing, Sent, SmtpClient, Timeouts
+from mta.smtp.client import SmtpClient
+from mta.smtp.client_values import Outgoing, Sent, Timeouts
 from mta.smtp.ticker import Ticker
 
 EHLO = b"250-mx.b.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME\r\n"
@@ -53,8 +54,10 @@ class ClientCase(SynchronousTestCase):
         client.makeConnection(transport)
         return client, transport
 
-    def server(self, octets: bytes) -> None:
-        self.client.dataReceived(octets)
+    def server(self, *turns: bytes) -> None:
+        """What the server says, one turn after the other: it has seen what a turn made us send."""
+        for octets in turns:
+            self.client.dataReceived(octets)
 
     def seen(self) -> bytes:
         octets = self.transport.value()

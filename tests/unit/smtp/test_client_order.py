@@ -8,7 +8,7 @@ from client_harness import EHLO, PLAIN, ClientCase
 from twisted.internet.defer import CancelledError, Deferred
 
 from mta.envelope import Scope
-from mta.smtp.client import Sent
+from mta.smtp.client_values import Sent
 
 
 class OutOfStep(ClientCase):
@@ -145,6 +145,7 @@ class Unreadable(ClientCase):
         self.server(b"250 ok\r\n250 ok\r\n354 go\r\n")
         late.errback(ValueError("damaged"))
         self.assertEqual(self.codes(sent), [(451, "data", Scope.MESSAGE)])
+        self.assertNotIn(b"\r\n.\r\n", self.seen())
         self.assertFalse(self.result.lost_after_dot)
         self.assertTrue(self.transport.aborted)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

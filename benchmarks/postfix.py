@@ -1,0 +1,196 @@
+"""A private Postfix out of Debian's package, unpacked into a folder; nothing of it is installed.
+
+It needs root: Postfix's master gives its processes to other users.  Its owner and group are users that every
+Debian has (``mail`` and ``uucp``), since the package's own are made only by installing it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.integration.tools import free_port, wait_for
+
+OWNER, GROUP = "mail", "uucp"
+FOLDER = Path(__file__).parents[1] / ".bench"
+
+_MAIN = """\
+compatibility_level = 3.6
+config_directory = {config}
+queue_directory = {queue}
+data_directory = {data}
+daemon_directory = {root}/usr/lib/postfix/sbin
+command_directory = {root}/usr/sbin
+shlib_directory = {root}/usr/lib/postfix
+meta_directory = {config}
+maillog_file = {logs}/postfix.log
+maillog_file_prefixes = {logs}
+mail_owner = {owner}
+setgid_group = {group}
+myhostname = postfix.ours.example
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+relayhost = [127.0.0.1]:{sink}
+disable_dns_lookups = yes
+smtp_host_lookup = native
+default_process_limit = 100
+import_environment = MAIL_CONFIG LD_LIBRARY_PATH
+export_environment = LD_LIBRARY_PATH
+smtputf8_enable = no
+alias_maps =
+alias_database =
+local_recipient_maps =
+smtpd_client_connection_count_limit = 0
+{more}"""
+
+_TUNED = """\
+default_process_limit = 200
+smtp_destination_concurrency_limit = 100
+initial_destination_concurrency = 50
+in_flow_delay = 0
+qmgr_message_active_limit = 50000
+"""
+
+_MASTER = """\
+127.0.0.1:{relay} inet n - n - - smtpd
+127.0.0.1:{accept} inet n - n - - smtpd -o smtpd_recipient_restrictions=static:HOLD
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+_PRIVATE = (
+    "incoming",
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "private",
+    "saved",
+    "trace",
+)
+
+
+class Unavailable(Exception):
+    """Why there can be no Postfix here."""
+
+
+def fetch() -> Path:
+    """The folder that the package is unpacked in.  Raises ``Unavailable``."""
+    root = FOLDER / "postfix"
+    if (root / "usr/sbin/smtp-source").exists():
+        return root
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise Unavailable("Debian's package tools are not here")
+    FOLDER.mkdir(exist_ok=True)
+    try:
+        subprocess.run(["apt-get", "download", "-qq", "postfix"], cwd=FOLDER, check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(
+            f"the package postfix cannot be had: {error.stderr.decode(errors='replace')[:300]}"
+        ) from None
+    package = next(FOLDER.glob("postfix_*.deb"))
+    subprocess.run(["dpkg", "-x", str(package), str(root)], check=True)
+    return root
+
+
+def environment(root: Path) -> dict[str, str]:
+    """For the programs of the package: its libraries are not where the system looks."""
+    return {**os.environ, "LD_LIBRARY_PATH": str(root / "usr/lib/postfix")}
+
+
+class Postfix:
+    """One instance.  ``tuned`` as in the notes on tuning; both keep each message by a sync before their 250."""
+
+    def __init__(self, root: Path, sink: int, tuned: bool) -> None:
+        if os.geteuid():
+            raise Unavailable("Postfix can be started by root alone")
+        self.root = root
+        self.name = "Postfix, tuned" if tuned else "Postfix"
+        self.relay_port, self.accept_port = free_port(), free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="postfix-"))
+        self.folder.chmod(0o755)
+        for name in ("config", "queue", "data", "logs"):
+            (self.folder / name).mkdir()
+        places = {name: self.folder / name for name in ("config", "queue", "data", "logs")}
+        main = _MAIN.format(root=root, sink=sink, owner=OWNER, group=GROUP, more=_TUNED if tuned else "", **places)
+        (self.folder / "config/main.cf").write_text(main)
+        (self.folder / "config/master.cf").write_text(
+            _MASTER.format(relay=self.relay_port, accept=self.accept_port)
+        )
+        self._make_queue(places["queue"])
+        shutil.chown(places["data"], OWNER)
+        self._env = {**environment(root), "MAIL_CONFIG": str(places["config"])}
+        self._process = subprocess.Popen(
+            [str(root / "usr/lib/postfix/sbin/master"), "-c", str(places["config"]), "-d"],
+            env=self._env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.pid = self._process.pid
+        wait_for(lambda: "daemon started" in self.log() or self._process.poll() is not None, "Postfix to start")
+        if self._process.poll() is not None:
+            log = self.log()
+            self.stop()
+            raise Unavailable(f"Postfix does not start: {log[-500:]}")
+        time.sleep(0.5)
+
+    def _make_queue(self, queue: Path) -> None:
+        for name in _PRIVATE:
+            (queue / name).mkdir(mode=0o700)
+            shutil.chown(queue / name, OWNER)
+        for name in ("maildrop", "public"):
+            (queue / name).mkdir()
+            shutil.chown(queue / name, OWNER, GROUP)
+        (queue / "maildrop").chmod(0o1730)
+        (queue / "public").chmod(0o2710)
+        (queue / "pid").mkdir()
+
+    def log(self) -> str:
+        path = self.folder / "logs/postfix.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def waiting(self) -> int:
+        """Messages that are not delivered yet."""
+        queue = self.folder / "queue"
+        return sum(
+            1
+            for name in ("incoming", "active", "deferred")
+            for path in (queue / name).rglob("*")
+            if path.is_file()
+        )
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""From a notice that is owed to a sealed message in the spool, ready to be written with the outcome it is about.
+
+Contract: ``Reports.report`` returns messages for ``Result.spawned``: a failure and the report of it become
+durable in one transaction.  The report has the null reverse-path and the right of ourselves; its recipient is
+expanded and routed like any other.  Where that is not possible now it waits unrouted; where it never is, held.
+How it fails: an error of the spool is raised, and what was begun is aborted; nothing has been promised then.
+Limits: a message is returned whole only on RET=FULL and up to ``MAX_RETURNED`` octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+from mta import events
+from mta.address import Address
+from mta.bounce.decide import Failed, Notice, decide
+from mta.bounce.report import Subject, report
+from mta.envelope import Destination, Envelope, Origin, Recipient, Right
+from mta.events import Event
+from mta.interfaces import IIncoming, IMessage, ISpool
+from mta.message.edits import Edit
+from mta.message.reading import read_whole
+from mta.message.trace import received
+from mta.queue.conclude import Report
+from mta.reply import MailFailure
+from mta.routing.recipients import Leads
+
+MAX_RETURNED: Final = 64 * 1024
+_ORIGIN: Final = Origin(listener="", protocol="local")
+_UNROUTED: Final = Destination("", "")
+
+
+class Composed(NamedTuple):
+    """A sealed report, and the events that tell of it in the story of the message it is about."""
+
+    incoming: IIncoming
+    events: tuple[Event, ...]
+
+
+class Reports:
+    """Tells senders and the postmaster.  ``lead`` expands and routes an address (``mta.routing.recipients``)."""
+
+    def __init__(
+        self, spool: ISpool, lead: Callable[[Address], Awaitable[Leads]], hostname: str, postmaster: Address
+    ) -> None:
+        self._spool = spool
+        self._lead = lead
+        self._hostname = hostname
+        self._postmaster = postmaster
+
+    def change(self, postmaster: Address) -> None:
+        """From a new configuration."""
+        self._postmaster = postmaster
+
+    async def report(self, message: IMessage, failed: Sequence[Failed], now: int) -> Report:
+        """Decide and compose: see ``mta.queue.conclude.Reporter``."""
+        plan = decide(message.envelope, failed, self._postmaster, now)
+        if plan.notice is None:
+            return Report(events=plan.events, hold=plan.hold)
+        composed = await self.compose(message, plan.notice, now)
+        return Report(spawned=(composed.incoming,), events=(*plan.events, *composed.events))
+
+    async def compose(self, message: IMessage, notice: Notice, now: int) -> Composed:
+        """Write and seal the report."""
+        about = await _subject(message)
+        leads = await self._route(notice.to, now)
+        incoming = self._spool.begin(0)
+        try:
+            octets = report(notice, about, incoming.id, self._hostname, self._postmaster, now)
+            trace = received(_ORIGIN, incoming.id, self._hostname, notice.to, now)
+            spawned = events.SPAWNED(now, what=notice.kind.value, about=message.id, sender=str(notice.to))
+            envelope = Envelope(
+                origin=_ORIGIN,
+                reverse_path=None,
+                arrived=now,
+                smtputf8=not str(notice.to).isascii(),
+                rights=frozenset({Right.OURSELVES}),
+                configuration=message.envelope.configuration,
+            )
+            if (wait := incoming.write(octets)) is not None:
+                await wait
+            if (wait := incoming.add_recipients(leads.recipients)) is not None:
+                await wait
+            if (wait := incoming.seal(envelope, (Edit(0, 0, trace),), (spawned, *leads.events))) is not None:
+                await wait
+        except BaseException:
+            incoming.abort()
+            raise
+        told = tuple(
+            events.BOUNCED(
+                now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value
+            )
+            for recipient, outcome in notice.failed
+        )
+        return Composed(incoming, told)
+
+    async def _route(self, to: Address, now: int) -> Leads:
+        """Never fails: what cannot be routed waits, or is held (configuration alone loses no report)."""
+        hold = ""
+        try:
+            leads = await self._lead(to)
+            if leads.recipients:
+                return leads
+            hold = "the address of the report leads nowhere"
+        except MailFailure as failure:
+            if failure.reply.permanent:
+                hold = f"the report cannot be routed: {failure.reply}"
+        recipient = Recipient(id=0, address=to, original=to, destination=_UNROUTED, due=now, hold=hold)
+        return Leads((recipient,), ())
+
+
+async def _subject(message: IMessage) -> Subject:
+    found = message.header()
+    header = found if isinstance(found, bytes) else await found
+    whole = None
+    # RFC 3461 4.3
+    if message.envelope.ret == "FULL" and message.size <= MAX_RETURNED and not message.envelope.eight_bit:
+        whole = await read_whole(message)
+    return Subject(message.id, message.envelope, header, whole)

@@ -1,0 +1,148 @@
+"""Received, Return-Path, Date and Message-ID, as a reader of the message would see them."""
+
+from __future__ import annotations
+
+import email.utils
+from email import message_from_bytes, policy
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.envelope import Origin, Right
+from mta.message.edits import apply, merge
+from mta.message.header import scan
+from mta.message.trace import date_text, delivered_to, missing_fields, original_to, received, return_path
+
+ID = "7K3QF9ABCDEF0"
+AT = 1_057_049_557_123  # Tue, 1 Jul 2003 08:52:37 UTC
+BOB = Address("bob", "example.org")
+
+
+def origin(helo: str = "a.example", client: str = "192.0.2.7", reverse: str = "mail.a.example") -> Origin:
+    return Origin(listener="mx", protocol="ESMTP", client=client, port=4321, helo=helo, reverse_name=reverse)
+
+
+class Dates(SynchronousTestCase):
+    def test_form(self) -> None:
+        # RFC 5322 3.3
+        self.assertEqual(date_text(AT), "Tue, 01 Jul 2003 08:52:37 +0000")
+
+    @given(st.integers(0, 253_402_300_799))
+    def test_it_reads_back(self, seconds: int) -> None:
+        read = email.utils.parsedate_to_datetime(date_text(seconds * 1000))
+        self.assertEqual(int(read.timestamp()), seconds)
+
+
+class Received(SynchronousTestCase):
+    def test_from_by_with_id_for(self) -> None:
+        # RFC 5321 4.4
+        self.assertEqual(
+            received(origin(), ID, "mx.example.org", BOB, AT),
+            b"Received: from a.example (mail.a.example [192.0.2.7])\r\n"
+            b"\tby mx.example.org with ESMTP id 7K3QF9ABCDEF0\r\n"
+            b"\tfor <bob@example.org>; Tue, 01 Jul 2003 08:52:37 +0000\r\n",
+        )
+
+    def test_several_recipients_are_not_told_of_each_other(self) -> None:
+        # RFC 5321 7.2
+        self.assertEqual(
+            received(origin(reverse=""), ID, "mx.example.org", None, AT),
+            b"Received: from a.example ([192.0.2.7])\r\n"
+            b"\tby mx.example.org with ESMTP id 7K3QF9ABCDEF0;\r\n"
+            b"\tTue, 01 Jul 2003 08:52:37 +0000\r\n",
+        )
+
+    def test_ipv6_has_its_tag(self) -> None:
+        # RFC 5321 4.1.3
+        self.assertIn(
+            b"([IPv6:2001:db8::1])\r\n", received(origin(client="2001:db8::1", reverse=""), ID, "h", BOB, AT)
+        )
+
+    def test_a_client_without_a_name(self) -> None:
+        self.assertIn(b"from [192.0.2.7] (", received(origin(helo=""), ID, "h", BOB, AT))
+
+    def test_what_we_wrote_came_from_nobody(self) -> None:
+        self.assertEqual(
+            received(Origin(listener="", protocol="local"), ID, "mx.example.org", BOB, AT),
+            b"Received: by mx.example.org (txmta) id 7K3QF9ABCDEF0\r\n"
+            b"\tfor <bob@example.org>; Tue, 01 Jul 2003 08:52:37 +0000\r\n",
+        )
+
+    def test_long_names_are_folded(self) -> None:
+        # RFC 5322 2.1.1
+        long = "a" * 60 + ".example"
+        lines = received(origin(helo=long, reverse=long), ID, long, Address("b" * 50, long), AT).split(b"\r\n")
+        self.assertTrue(all(line.startswith(b"\t") for line in lines[1:-1]))
+        self.assertTrue(all(len(line) <= 130 for line in lines))
+        self.assertIn(b"\twith ESMTP id 7K3QF9ABCDEF0", lines)
+
+    @given(st.text(max_size=400), st.text(max_size=300), st.text(min_size=1, max_size=60))
+    def test_no_text_of_a_client_adds_anything(self, helo: str, reverse: str, local: str) -> None:
+        field = received(
+            origin(helo=helo, reverse=reverse), ID, "mx.example.org", Address(local, "example.org"), AT
+        )
+        header = scan(field + b"\r\n")
+        self.assertTrue(header.wellformed)
+        self.assertEqual([f.name for f in header.fields], [b"received"])
+        self.assertTrue(all(len(line) < 998 for line in field.split(b"\r\n")))
+        value = b" ".join((header.get(b"received") or b"").split())
+        # One comment, ours, about the client; and the clauses that follow it.
+        first_line = field.split(b"\r\n\tby ")[0]
+        self.assertEqual((first_line.count(b"("), first_line.count(b")"), first_line.count(b";")), (1, 1, 0))
+        self.assertTrue(value.endswith(b"; Tue, 01 Jul 2003 08:52:37 +0000"))
+
+
+class FinalDelivery(SynchronousTestCase):
+    def test_return_path(self) -> None:
+        # RFC 5321 4.4
+        self.assertEqual(return_path(Address("ann", "a.example")), b"Return-Path: <ann@a.example>\r\n")
+        self.assertEqual(return_path(None), b"Return-Path: <>\r\n")
+
+    def test_whom_it_is_for(self) -> None:
+        self.assertEqual(delivered_to(BOB), b"Delivered-To: bob@example.org\r\n")
+        self.assertEqual(original_to(Address("a b", "example.org")), b'X-Original-To: "a b"@example.org\r\n')
+
+    @given(st.text(max_size=80))
+    def test_each_is_one_line(self, local: str) -> None:
+        address = Address(local, "example.org")
+        for field in (return_path(address), delivered_to(address), original_to(address)):
+            self.assertEqual((field.count(b"\r"), field.count(b"\n")), (1, 1))
+
+
+class MissingFields(SynchronousTestCase):
+    OURS = frozenset({Right.NETWORK})
+
+    def completed(self, octets: bytes, rights: frozenset[Right] = OURS) -> tuple[bytes, tuple[str, ...]]:
+        edits, added = missing_fields(scan(octets), rights, ID, "mx.example.org", AT)
+        return apply(octets, merge(edits)), added
+
+    def test_own_clients_get_date_and_message_id(self) -> None:
+        # RFC 6409 8.2, 8.3
+        octets, added = self.completed(b"Subject: x\r\n\r\nbody\r\n")
+        self.assertEqual(added, ("Date", "Message-ID"))
+        parsed = message_from_bytes(octets, policy=policy.SMTP)
+        self.assertEqual(parsed["Date"], "Tue, 01 Jul 2003 08:52:37 +0000")
+        self.assertEqual(parsed["Message-ID"], f"<{ID}@mx.example.org>")
+        self.assertTrue(octets.endswith(b"Subject: x\r\n\r\nbody\r\n"))
+
+    def test_only_what_is_missing(self) -> None:
+        octets, added = self.completed(b"date: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\n")
+        self.assertEqual(added, ("Message-ID",))
+        self.assertEqual(octets.lower().count(b"date:"), 1)
+        whole = b"Date: x\r\nMessage-Id: <y@z>\r\n\r\n"
+        self.assertEqual(self.completed(whole), (whole, ()))
+
+    def test_mail_in_transit_is_left_alone(self) -> None:
+        # RFC 5321 6.4
+        octets = b"Subject: x\r\n\r\nbody\r\n"
+        self.assertEqual(self.completed(octets, frozenset()), (octets, ()))
+
+    def test_text_without_a_header_stays_text(self) -> None:
+        octets, _ = self.completed(b"disk is full\r\n")
+        self.assertEqual(message_from_bytes(octets).get_payload(), "disk is full\r\n")
+
+    def test_an_empty_header_stays_one(self) -> None:
+        octets, _ = self.completed(b"\r\nbody\r\n")
+        self.assertEqual(message_from_bytes(octets).get_payload(), "body\r\n")
