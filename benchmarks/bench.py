@@ -191,9 +191,8 @@ def table(results: dict[str, dict[str, Figures]], rows: list[Row], runs: int, me
                 ratio = f"{f.rate / max(others):.1f}"
                 goal = f"over {row.goal:g}" if row.goal else ""
             memory = max(f.memory) / 2**20
-            lines.append(
-                f"{row.text if index == 0 else '':36}{name:16}{f.rate:>8.0f}{f.cpu_ms:>8.2f}{memory:>8.0f}{ratio:>8}  {goal}"
-            )
+            text = row.text if index == 0 else ""
+            lines.append(f"{text:36}{name:16}{f.rate:>8.0f}{f.cpu_ms:>8.2f}{memory:>8.0f}{ratio:>8}  {goal}")
     return lines
 
 
@@ -228,9 +227,7 @@ def main() -> None:
                 for system in systems:
                     figures = results[row.name].setdefault(system.name, Figures())
                     measure(system, row, root, sink, chosen.messages, figures)
-                    print(
-                        f"run {number + 1}: {row.text}: {system.name}: {figures.rates[-1]:.0f}/s", file=sys.stderr
-                    )
+                    print(f"run {number + 1}: {row.text}: {system.name}: {figures.rates[-1]:.0f}/s", file=sys.stderr)
         lost = next(system.audit() for system in systems if isinstance(system, Txmta))
         if lost:
             raise SystemExit(f"mta audit: {lost} recipients unaccounted for")

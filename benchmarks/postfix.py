@@ -111,9 +111,7 @@ def fetch() -> Path:
     try:
         subprocess.run(["apt-get", "download", "-qq", "postfix"], cwd=FOLDER, check=True, capture_output=True)
     except subprocess.CalledProcessError as error:
-        raise Unavailable(
-            f"the package postfix cannot be had: {error.stderr.decode(errors='replace')[:300]}"
-        ) from None
+        raise Unavailable(f"the package postfix cannot be had: {error.stderr.decode(errors='replace')[:300]}") from None
     package = next(FOLDER.glob("postfix_*.deb"))
     subprocess.run(["dpkg", "-x", str(package), str(root)], check=True)
     return root
@@ -140,9 +138,7 @@ class Postfix:
         places = {name: self.folder / name for name in ("config", "queue", "data", "logs")}
         main = _MAIN.format(root=root, sink=sink, owner=OWNER, group=GROUP, more=_TUNED if tuned else "", **places)
         (self.folder / "config/main.cf").write_text(main)
-        (self.folder / "config/master.cf").write_text(
-            _MASTER.format(relay=self.relay_port, accept=self.accept_port)
-        )
+        (self.folder / "config/master.cf").write_text(_MASTER.format(relay=self.relay_port, accept=self.accept_port))
         self._make_queue(places["queue"])
         shutil.chown(places["data"], OWNER)
         self._env = {**environment(root), "MAIL_CONFIG": str(places["config"])}
@@ -179,10 +175,7 @@ class Postfix:
         """Messages that are not delivered yet."""
         queue = self.folder / "queue"
         return sum(
-            1
-            for name in ("incoming", "active", "deferred")
-            for path in (queue / name).rglob("*")
-            if path.is_file()
+            1 for name in ("incoming", "active", "deferred") for path in (queue / name).rglob("*") if path.is_file()
         )
 
     def stop(self) -> None:

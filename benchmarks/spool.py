@@ -26,9 +26,7 @@ from mta.waiting import as_deferred
 
 reactor: Any = global_reactor
 BODY = (b"Subject: a message of the benchmark\r\n\r\n" + b"The quick brown fox jumps over it. \r\n" * 30)[:1024]
-TRACE = Edit(
-    0, 0, b"Received: from client.example ([192.0.2.7]) by mail.example.org with ESMTP id X; date\r\n" * 2
-)
+TRACE = Edit(0, 0, b"Received: from client.example ([192.0.2.7]) by mail.example.org with ESMTP id X; date\r\n" * 2)
 SENDER, RECIPIENT = Address("ann", "a.example"), Address("bob", "b.example")
 DESTINATION = Destination("internet", "b.example")
 ORIGIN = Origin(listener="mx", protocol="ESMTP", client="192.0.2.7", port=40000, helo="client.example")
@@ -87,9 +85,7 @@ def main() -> None:
         print(result)
         reactor.stop()
 
-    reactor.callWhenRunning(
-        lambda: as_deferred(measure(folder, options.sessions, options.messages)).addBoth(ended)
-    )
+    reactor.callWhenRunning(lambda: as_deferred(measure(folder, options.sessions, options.messages)).addBoth(ended))
     try:
         reactor.run()
     finally:

@@ -24,14 +24,13 @@ from mta.config.option import Path
 from mta.config.rules import routing_rules, sources
 from mta.delivery.adapt import completed
 from mta.dns.resolver import Resolver
-from mta.envelope import Destination
 from mta.interfaces import ITable
 from mta.plugin import Services
 from mta.queue.manager import Manager, Setup
 from mta.queue.retry import RetryRule
 from mta.reply import Reply
 from mta.routing.ask import Answerer
-from mta.routing.recipients import lead
+from mta.routing.recipients import Leads, lead
 from mta.routing.router import Router
 from mta.routing.tables import FileTable, FileTableOptions
 from mta.smtp.context import Context, MemoryBudget
@@ -75,9 +74,10 @@ class Parts:
             now=world.now,
             reserve_bytes=configuration.queue.reserve,
             notify=self._waiting,
+            emit=emit,
         )
         self._build(configuration)
-        self.reports = Reports(self.spool, self._destination_for, configuration.hostname, configuration.postmaster)
+        self.reports = Reports(self.spool, self._lead, configuration.hostname, configuration.postmaster)
         self.manager = Manager(
             owner=OWNER,
             spool=self.spool,
@@ -169,10 +169,9 @@ class Parts:
             banner=Reply.of(220, "", f"{configuration.hostname} ESMTP txmta"),
         )
 
-    async def _destination_for(self, address: Address) -> Destination:
-        """Where a report to this address waits first."""
-        leads = await lead(self.router, self.answerer, (address,), {}, self._world.now())
-        return leads.recipients[0].destination
+    async def _lead(self, address: Address) -> Leads:
+        """Where a report to this address leads."""
+        return await lead(self.router, self.answerer, (address,), {}, self._world.now())
 
-    def _waiting(self, destination: Destination, due: int) -> None:
-        self.manager.expect(due)
+    def _waiting(self) -> None:
+        self.manager.look_soon()

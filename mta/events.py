@@ -75,12 +75,8 @@ STARTED = Kind("started", "the service is up", "txmta {version} is up as {hostna
 LISTENING = Kind("listening", "a listener has its port", "listener {name} on {address}")
 STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "stopping: {reason}")
 RELOADED = Kind("reloaded", "a new configuration is in force", "configuration read again; {note}")
-RELOAD_REFUSED = Kind(
-    "reload-refused", "the new configuration was wrong; the old one stays", "reload refused: {error}"
-)
-STALLED = Kind(
-    "stalled", "the reactor did not run for over a second", "the reactor stalled for {seconds} s in {where}"
-)
+RELOAD_REFUSED = Kind("reload-refused", "the new configuration was wrong; the old one stays", "reload refused: {error}")
+STALLED = Kind("stalled", "the reactor did not run for over a second", "the reactor stalled for {seconds} s in {where}")
 SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "spool: {error}")
 SPOOL_RECOVERED = Kind("spool-recovered", "the spool is in order", "spool in order: {note}")
 SPOOL_DAMAGE = Kind("spool-damage", "something in the spool cannot be read", "spool: damaged: {what}")
@@ -94,9 +90,7 @@ BACKGROUND_FAILED = Kind("background-failed", "a background task failed", "{what
 
 # --- a session -------------------------------------------------------------------------------------------
 CONNECTED = Kind("connected", "a client connected", "connection from {client} to {listener}")
-DISCONNECTED = Kind(
-    "disconnected", "a session ended", "connection from {client} ended: {reason}; {messages} messages"
-)
+DISCONNECTED = Kind("disconnected", "a session ended", "connection from {client} ended: {reason}; {messages} messages")
 CONNECTION_REFUSED = Kind("connection-refused", "a limit on connections", "refused {client}: {reply}")
 COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}")
 RECIPIENT_REFUSED = Kind(
@@ -108,8 +102,7 @@ LOOKUP_FAILED = Kind("lookup-failed", "a table or DNS could not answer", "cannot
 ACCEPTED = Kind(
     "accepted",
     "a message was taken in",
-    "accepted from {client} ({helo}, {protocol}) listener {listener}, {size} octets; "
-    "from {sender} to {recipients}",
+    "accepted from {client} ({helo}, {protocol}) listener {listener}, {size} octets; from {sender} to {recipients}",
 )
 COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "250: committed in {ms} ms")
 REFUSED = Kind(

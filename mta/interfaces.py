@@ -16,7 +16,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from mta.address import Address
     from mta.delivery.values import Batch, Limits
-    from mta.envelope import Envelope, Recipient, Right
+    from mta.envelope import Destination, Envelope, Recipient, Right
     from mta.events import Event
     from mta.message.edits import Edit
     from mta.reply import Reply
@@ -131,9 +131,7 @@ class ISpool(Interface):
     def change(selection: Selection, change: Change, by: str) -> Awaitable[int]:
         """Change what waits, in slices; claimed recipients are left alone.  Returns how many changed."""
 
-    def page(
-        selection: Selection, after: PageKey | None, limit: int, history: bool = False
-    ) -> Awaitable[list[Row]]:
+    def page(selection: Selection, after: PageKey | None, limit: int, history: bool = False) -> Awaitable[list[Row]]:
         """A page of the queue (or of history), ordered by queue id and recipient, in a short read."""
 
     def story(id: str) -> Awaitable[list[Event]]:
@@ -265,11 +263,11 @@ class IRouter(Interface):
     def identity(address: Address) -> Address:
         """The address by which duplicates are known: local parts of ours are compared folded."""
 
-    def route(recipient: Recipient, facts: Facts) -> Route | Needs:
+    def route(address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
         """Service and next hop.  At EACH attempt.
 
-        ``recipient.destination`` is where it waited so far (an empty service: it is new), so that what was
-        ours at acceptance and no longer is can be held.  Raises ``TemporaryFailure`` when a table cannot
+        ``waiting`` is where it waited so far (None: it is new), so that what was ours at acceptance and no
+        longer is can be held.  Raises ``TemporaryFailure`` when a table cannot
         answer: it stays where it is and is tried again.
         """
 

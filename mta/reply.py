@@ -27,6 +27,9 @@ class Reply:
 
     def __post_init__(self) -> None:
         prefix = f"{self.enhanced} " if self.enhanced else ""
+        if len(self.lines) == 1 and self.lines[0].isascii() and self.lines[0].isprintable():
+            object.__setattr__(self, "wire", f"{self.code} {prefix}{self.lines[0]}\r\n".encode("ascii"))
+            return
         last = len(self.lines) - 1
         parts = [
             f"{self.code}{' ' if index == last else '-'}{prefix}{_UNSAFE.sub('?', line)}\r\n"

@@ -92,9 +92,7 @@ class MailService(Service):
 
     name: Any = "txmta"
 
-    def __init__(
-        self, path: str, overrides: tuple[str, ...], configuration: Configuration, logfile: str = ""
-    ) -> None:
+    def __init__(self, path: str, overrides: tuple[str, ...], configuration: Configuration, logfile: str = "") -> None:
         # The reactor's own clock is wall time: its timers would stop when the clock is set back.
         reactor.seconds = time.monotonic
         self.path = path
@@ -183,9 +181,7 @@ class MailService(Service):
             emit(events.SPOOL_DAMAGE(what=damage.what), damage.id)
         self._parts.manager.start()
         emit(
-            events.STARTED(
-                version=__version__, hostname=self.configuration.hostname, state=self.configuration.state
-            ),
+            events.STARTED(version=__version__, hostname=self.configuration.hostname, state=self.configuration.state),
             "",
         )
         notify_systemd("READY=1")

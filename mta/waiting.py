@@ -71,9 +71,7 @@ def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:
     return Deferred.fromCoroutine(wait())
 
 
-def background(
-    awaitable: Awaitable[Any], what: str, failed: Callable[[Failure], Any] | None = None
-) -> Deferred[Any]:
+def background(awaitable: Awaitable[Any], what: str, failed: Callable[[Failure], Any] | None = None) -> Deferred[Any]:
     """Let it run; when it fails, log it under the name ``what`` and call ``failed``.
 
     The Deferred that comes back never fails; cancelling it cancels the work.

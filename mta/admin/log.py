@@ -49,11 +49,21 @@ _LOUD: Final = frozenset(
 _log = Logger(namespace="mta")
 
 
+class _Settings:
+    """Whether quiet events are worth making; set by the observer that wants them."""
+
+    debug = False
+
+
+_settings = _Settings()
+
+
 def emit(event: Event, id: str) -> None:
     """Log an event; ``id`` is the queue id, "" where there is none."""
     code = event.code
     if code in QUIET:
-        _log.debug("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+        if _settings.debug:
+            _log.debug("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
     elif code in _LOUD:
         _log.error("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
     else:
@@ -66,7 +76,7 @@ class LogWriter:
 
     def __init__(self, path: str = "", debug: bool = False) -> None:
         self.path = path
-        self.debug = debug
+        self.debug = _settings.debug = debug
         self._lines: list[str] = []
         self._later: Callable[..., Any] | None = None
         self._file: TextIO = sys.stderr

@@ -81,9 +81,7 @@ def now_ms() -> int:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="txmta")
-@click.option(
-    "--config", metavar="FILE", help="The configuration (else $MTA_CONFIG, etc/mta.toml, /etc/mta/mta.toml)."
-)
+@click.option("--config", metavar="FILE", help="The configuration (else $MTA_CONFIG, etc/mta.toml, /etc/mta/mta.toml).")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one option.")
 @click.pass_context
 def main(context: click.Context, config: str | None, overrides: tuple[str, ...]) -> None:
@@ -253,9 +251,7 @@ def _explain_one(setting: Setting, reader: SpoolReader, id: str, as_json: bool) 
     waiting = _rows(reader, Selection(ids=(id,)))
     if as_json:
         events = [{"at": e.at, "code": e.code, "recipient": e.recipient, **e.args} for e in story]
-        click.echo(
-            json.dumps({"id": id, "story": events, "waiting": [show.row_values(row, now) for row in waiting]})
-        )
+        click.echo(json.dumps({"id": id, "story": events, "waiting": [show.row_values(row, now) for row in waiting]}))
         return
     click.echo(id)
     for event in story:

@@ -54,8 +54,7 @@ def table(rows: Iterable[Sequence[str]], heading: Sequence[str]) -> list[str]:
     lines = [tuple(heading), *(tuple(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading) - 1)]
     return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
-        for line in lines
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
     ]
 
 

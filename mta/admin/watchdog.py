@@ -43,9 +43,7 @@ def notify_systemd(state: str) -> None:
 class Watchdog:
     """See the module's text.  ``seconds`` is the monotonic clock."""
 
-    def __init__(
-        self, reactor: IReactorTime, seconds: Callable[[], float], emit: Callable[[Event, str], None]
-    ) -> None:
+    def __init__(self, reactor: IReactorTime, seconds: Callable[[], float], emit: Callable[[Event, str], None]) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._emit = emit

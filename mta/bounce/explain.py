@@ -13,7 +13,7 @@ from mta.envelope import Outcome, Recipient, Status
 
 #: Stages of a delivery at which it is the remote host that speaks.
 _SPOKEN: Final = frozenset({"greeting", "EHLO", "HELO", "MAIL", "RCPT", "DATA", "end of data"})
-_ENHANCED = re.compile(r"[45]\.(\d{1,3})\.(\d{1,3})\Z")
+_ENHANCED = re.compile(r"[45]\.([0-9]{1,3})\.([0-9]{1,3})\Z")
 
 YOURS: Final = "yours: something about the address or the message has to change"
 THEIRS: Final = "the recipient's: only those who run the mail there can change it"

@@ -86,9 +86,7 @@ def _to(address: Address) -> str:
     if text.isascii():
         return f"<{_CONTROL.sub('?', text)}>"
     # RFC 6857 3.1.8: an address that cannot stand in an ASCII header, as the name of an empty group.
-    words = [
-        b64encode(text[at : at + 10].encode("utf-8", "replace")).decode("ascii") for at in range(0, len(text), 10)
-    ]
+    words = [b64encode(text[at : at + 10].encode("utf-8", "replace")).decode("ascii") for at in range(0, len(text), 10)]
     return "\r\n ".join(f"=?utf-8?B?{word}?=" for word in words) + " :;"
 
 

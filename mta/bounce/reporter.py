@@ -88,9 +88,7 @@ class Reports:
             incoming.abort()
             raise
         told = tuple(
-            events.BOUNCED(
-                now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value
-            )
+            events.BOUNCED(now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value)
             for recipient, outcome in notice.failed
         )
         return Composed(incoming, told)

@@ -99,9 +99,7 @@ def read_options(made: Converter, kind: type[Options], node: Node, ignore: froze
     return kind(**read.found)
 
 
-def read_fields(
-    made: Converter, kind: type[Options], node: Node, ignore: frozenset[str] = frozenset()
-) -> ReadFields:
+def read_fields(made: Converter, kind: type[Options], node: Node, ignore: frozenset[str] = frozenset()) -> ReadFields:
     """As ``read_options``, one by one, and going on after each mistake."""
     if not isinstance(node.value, dict):
         return ReadFields({}, [node.problem(f"{show(node.value)} is not a table", f"write {_header(node)}")])
@@ -282,9 +280,7 @@ def _section(kind_name: str, made: Converter, providers: Providers) -> Hook:
 
     def hook(node: Node, kind: Any) -> Section:
         if not isinstance(node.value, dict):
-            raise ConfigurationError(
-                [node.problem(f"{show(node.value)} is not a table", f"write {_header(node)}")]
-            )
+            raise ConfigurationError([node.problem(f"{show(node.value)} is not a table", f"write {_header(node)}")])
         known = providers.types(kind_name)
         written = node.value.get("type")
         if written is None:

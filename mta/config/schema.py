@@ -114,9 +114,7 @@ class Limits(Options):
         doc="The longest command line with its CRLF; 512 octets are what RFC 5321 asks for. Beyond: 500 5.5.2.",
         check=at_least(512, "512B"),
     )
-    header: Size = option(
-        256 << 10, doc="The largest header section. Beyond: 552.", check=at_least(1 << 10, "1KiB")
-    )
+    header: Size = option(256 << 10, doc="The largest header section. Beyond: 552.", check=at_least(1 << 10, "1KiB"))
     data_line: Size = option(
         64 << 10,
         doc="The longest line of a message. Lines over 998 octets are against RFC 5321, but real mail has them: "
@@ -207,9 +205,7 @@ class Domain(Options):
         example='"file:aliases"',
         shown=True,
     )
-    deliver: Name | None = option(
-        None, doc="The `[delivery.X]` that has the mailboxes.", example='"local"', shown=True
-    )
+    deliver: Name | None = option(None, doc="The `[delivery.X]` that has the mailboxes.", example='"local"', shown=True)
     relay: bool = option(
         False,
         doc="Not ours: mail from anybody is relayed to it, as a backup MX does.",
@@ -317,12 +313,8 @@ class Configuration(Options):
     limits: Limits = option(factory=Limits, doc="Limits of a session.")
     dns: Dns = option(factory=Dns, doc="DNS.")
     relay: Relay = option(factory=Relay, doc="Relaying.")
-    tables: Mapping[Annotated[str, Name], TableSection] = option(
-        factory=dict, doc="Look-ups by name, as `table:NAME`."
-    )
-    domains: Mapping[Annotated[str, DomainName], Domain] = option(
-        factory=dict, doc="Domains that we are the end for."
-    )
+    tables: Mapping[Annotated[str, Name], TableSection] = option(factory=dict, doc="Look-ups by name, as `table:NAME`.")
+    domains: Mapping[Annotated[str, DomainName], Domain] = option(factory=dict, doc="Domains that we are the end for.")
     delivery: Mapping[Annotated[str, Name], DeliverySection] = option(
         factory=dict, doc="Ways out, by name. `internet` is the one for every domain that nothing else is said of."
     )

@@ -45,9 +45,7 @@ class Node:
     def is_tables(self) -> bool:
         """An array of tables, as ``[[listen]]`` makes one."""
         return (
-            isinstance(self.value, list)
-            and bool(self.value)
-            and all(isinstance(one.value, dict) for one in self.value)
+            isinstance(self.value, list) and bool(self.value) and all(isinstance(one.value, dict) for one in self.value)
         )
 
 

@@ -139,9 +139,7 @@ def table_name(value: Any, base: str) -> str:
     if kind == "table" and rest:
         return f"table:{name(rest)}"
     written = rest if colon and rest else found
-    raise Wrong(
-        f"{show(found)} is not a table", f'write "file:{written or "users"}" or "table:{written or "users"}"'
-    )
+    raise Wrong(f"{show(found)} is not a table", f'write "file:{written or "users"}" or "table:{written or "users"}"')
 
 
 def domain(value: Any) -> str:
@@ -162,9 +160,7 @@ def domain_pattern(value: Any) -> str:
     try:
         return below + normal_domain(rest)
     except AddressError as error:
-        raise Wrong(
-            f"{show(found)} is not a pattern: {error}", 'write "example.org", "*.example.org" or "*"'
-        ) from None
+        raise Wrong(f"{show(found)} is not a pattern: {error}", 'write "example.org", "*.example.org" or "*"') from None
 
 
 def address(value: Any) -> Address:

@@ -65,9 +65,7 @@ class SmtpDelivery:
         self._own = Own(names=frozenset({services.hostname}))
         self._policy = MxPolicy(host=options.host, port=options.port, allow=options.private_networks)
         self._hello = options.hello or services.hostname
-        self._limits = Limits(
-            recipients=options.recipients, messages=options.messages, concurrency=options.connections
-        )
+        self._limits = Limits(recipients=options.recipients, messages=options.messages, concurrency=options.connections)
         self._timeouts = Timeouts(
             greeting=options.greeting_timeout,
             mail=options.mail_timeout,
@@ -243,9 +241,7 @@ class SmtpDelivery:
         for recipient in batch.pending:
             batch.report(self._outcome(recipient, answer, where, started))
 
-    def _outcome(
-        self, recipient: Recipient, answer: Answer, where: str, started: float, lost: bool = False
-    ) -> Outcome:
+    def _outcome(self, recipient: Recipient, answer: Answer, where: str, started: float, lost: bool = False) -> Outcome:
         reply = answer.reply
         if 200 <= reply.code < 300:
             status = Status.RELAYED

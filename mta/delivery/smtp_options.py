@@ -51,13 +51,9 @@ class SmtpOptions(Options):
     private_networks: tuple[Network, ...] = option(
         (), doc="Loopback and private networks in which MX hosts may be; all others of that kind are refused."
     )
-    idle: Duration = option(
-        Duration(5.0), doc="How long a connection is kept for the next message.", check=at_least(0)
-    )
+    idle: Duration = option(Duration(5.0), doc="How long a connection is kept for the next message.", check=at_least(0))
     messages: int = option(100, doc="Messages on one connection.", unit="messages", check=at_least(1))
-    connections: int = option(
-        20, doc="Connections at once to one next hop.", unit="connections", check=at_least(1)
-    )
+    connections: int = option(20, doc="Connections at once to one next hop.", unit="connections", check=at_least(1))
     recipients: int = option(100, doc="Recipients in one transaction.", unit="recipients", check=at_least(1))
     connect_timeout: Duration = option(
         Duration(30.0), doc="Time for a connection to come about.", check=at_least(1, "1s")

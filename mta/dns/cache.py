@@ -15,9 +15,7 @@ Key = tuple[str, str]
 
 #: How long an answer is kept at most, and a failure exactly: seconds.
 MAX_TTL: Final = 86_400.0
-MAX_NEGATIVE_TTL: Final = (
-    900.0  # a domain that is set up just now is tried again soon (RFC 2308 5 allows up to 3 h)
-)
+MAX_NEGATIVE_TTL: Final = 900.0  # a domain that is set up just now is tried again soon (RFC 2308 5 allows up to 3 h)
 FAILURE_TTL: Final = 5.0  # RFC 2308 7 allows up to 5 min
 PARTIAL_TTL: Final = 60.0  # one of AAAA and A failed, the other is known
 

@@ -50,9 +50,7 @@ def parse_server(text: str) -> tuple[str, int]:
 class Servers:
     """The servers in force, as ``dns.nameserver.Nameserver``s.  ``seconds`` is monotonic."""
 
-    def __init__(
-        self, servers: Sequence[str], seconds: Callable[[], float], resolv_conf: str = RESOLV_CONF
-    ) -> None:
+    def __init__(self, servers: Sequence[str], seconds: Callable[[], float], resolv_conf: str = RESOLV_CONF) -> None:
         self._fixed = [dns.nameserver.Do53Nameserver(*parse_server(text)) for text in servers]
         self._seconds = seconds
         self._path = resolv_conf

@@ -69,9 +69,7 @@ class Stub:
         resolver = self._resolver()
         ttl, authentic = float("inf"), True
         for _ in range(CHAIN):
-            answer = await resolver.resolve(
-                qname, kind, raise_on_no_answer=False, search=False, backend=self._backend
-            )
+            answer = await resolver.resolve(qname, kind, raise_on_no_answer=False, search=False, backend=self._backend)
             response = answer.response
             authentic = authentic and bool(response.flags & dns.flags.AD)
             ttl = min(ttl, answer.chaining_result.minimum_ttl)

@@ -43,6 +43,7 @@ TICK: Final = 30.0
 #: The spool is looked at at least this often, in seconds, whatever the timers say: the wall clock may jump.
 LONGEST_SLEEP: Final = 60.0
 TROUBLE_PAUSE: Final = 5.0
+LOOK_SOON: Final = 0.5
 #: Recipients claimed at once for one destination.
 SLICE: Final = 200
 DUE_PAGE: Final = 100
@@ -125,8 +126,8 @@ class Manager:
             self._take(lease)
             self._dispatch()
         elif self._started:
-            # Nothing was claimed: it is held, due later, or there was no room.  The spool is asked in a while.
-            self._wake_within(1.0)
+            # Nothing was claimed: it is held, due later, or there was no room.
+            self.look_soon()
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -140,9 +141,9 @@ class Manager:
         """The spool may have something due: a change by an operator, a report of ours, a start."""
         self._wake_within(0.0)
 
-    def expect(self, due: int) -> None:
-        """Something waits in the spool until then (UTC milliseconds)."""
-        self._wake_within((due - self._now()) / 1000)
+    def look_soon(self) -> None:
+        """Something waits in the spool in nobody's lease; many of them come together."""
+        self._wake_within(LOOK_SOON)
 
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
@@ -198,7 +199,11 @@ class Manager:
                     if "bounce" in recipient.progress:
                         # An operator gave it up: see ChangeKind.BOUNCE.
                         raise failed_at_routing(recipient.progress["bounce"])
-                    route = resolve(partial(setup.router.route, recipient), facts, setup.answerer)
+                    route = resolve(
+                        partial(setup.router.route, recipient.address, recipient.destination),
+                        facts,
+                        setup.answerer,
+                    )
                     if not isinstance(route, Route):
                         route = await route
                 except Exception as error:
@@ -436,14 +441,14 @@ class Manager:
         after: Due | None = None
         soonest = self._now() + round(LONGEST_SLEEP * 1000)
         while not self._stopping:
+            if self.schedule.size >= self._setup.active:
+                self._overflow = True
+                break
             page = await self._spool.due(self._now(), after, DUE_PAGE)
             for due in page:
                 if due.first_due > self._now():
                     soonest = min(soonest, due.first_due)
-                elif self.schedule.size >= self._setup.active:
-                    self._overflow = True
-                    return soonest
-                else:
+                elif self.schedule.size < self._setup.active:
                     await self._claim(due.destination)
             if len(page) < DUE_PAGE:
                 break

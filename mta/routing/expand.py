@@ -42,6 +42,8 @@ Stepper = Callable[[RoutingRules, Address, Facts], Step | Needs | None]
 
 def expand(rules: RoutingRules, recipient: Address, facts: Facts) -> Expansion | Needs:
     """See the module's text."""
+    if recipient.domain and recipient.domain not in rules.domains:
+        return Expansion(targets=((recipient, ()),))  # what most relayed mail comes to
     walk = _Walk(rules, facts)
     walk.run(recipient)
     if walk.questions:
@@ -91,9 +93,9 @@ class _Walk:
         path = (*path, f"{step.rule}:{address}")
         if len(path) > self._rules.max_depth:
             raise PermanentFailure(TOO_DEEP, " ".join(path))
-        here = self._same(address)
+        here = identity(self._rules, address)
         for target in step.targets:
-            if self._same(target) == here:
+            if identity(self._rules, target) == here:
                 self._names_itself(target, path)
             else:
                 self._push(target, path)
@@ -107,7 +109,7 @@ class _Walk:
             self._leaf(address, path)
 
     def _push(self, address: Address, path: tuple[str, ...]) -> None:
-        same = self._same(address)
+        same = identity(self._rules, address)
         if same not in self._seen:
             self._seen.add(same)
             if len(self._seen) > self._rules.max_targets:
@@ -115,13 +117,14 @@ class _Walk:
             self._todo.append((address, path))
 
     def _leaf(self, address: Address, path: tuple[str, ...]) -> None:
-        self.leaves.setdefault(self._same(address), (address, path))
+        self.leaves.setdefault(identity(self._rules, address), (address, path))
 
-    def _same(self, address: Address) -> Address:
-        """Addresses of ours are the same without regard to case; of others only we do not know (RFC 5321 2.4)."""
-        if address.domain in self._rules.domains:
-            return Address(fold(address.local), address.domain)
-        return address
+
+def identity(rules: RoutingRules, address: Address) -> Address:
+    """Addresses of ours are the same without regard to case; of others we do not know (RFC 5321 2.4)."""
+    if address.domain in rules.domains:
+        return Address(fold(address.local), address.domain)
+    return address
 
 
 def has_mailbox(rules: RoutingRules, address: Address, facts: Facts) -> bool | Needs:

@@ -218,9 +218,7 @@ class _Planning:
         if answer.found is not Found.OK:
             return self.fail(SMART_HOST, f"smart host {name}: {_why(answer)}")
         addresses = tuple(answer.records)
-        return self.chosen(
-            [Host(name=name, preference=0, port=port, addresses=addresses, authentic=answer.authentic)]
-        )
+        return self.chosen([Host(name=name, preference=0, port=port, addresses=addresses, authentic=answer.authentic)])
 
     # --- results -------------------------------------------------------------------------------------------
 

@@ -9,13 +9,12 @@ How it fails: ``MailFailure`` with the reply for the whole message, where a tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from mta import events
 from mta.address import Address
-from mta.envelope import Destination, Recipient
+from mta.envelope import Recipient
 from mta.events import Event
 from mta.interfaces import IRouter
 from mta.routing.ask import Answerer, resolve
@@ -23,7 +22,6 @@ from mta.routing.values import Expansion, Question, Route
 
 #: How many recipients' ways are told in the story of one message; each can be asked for at any time.
 MAX_TOLD: Final = 50
-_NOWHERE: Final = Destination("", "")
 
 
 class Leads(NamedTuple):
@@ -54,24 +52,29 @@ async def lead(
             if identity in recipients:
                 continue
             number = len(recipients)
-            recipient = Recipient(
-                id=number, address=address, original=original, path=path, destination=_NOWHERE, due=now
-            )
-            route = resolve(partial(router.route, recipient), facts, answerer)
+            route = resolve(partial(router.route, address, None), facts, answerer)
             if not isinstance(route, Route):
                 route = await route
             if number < MAX_TOLD:
-                told.append(_routed(recipient, route, now))
-            recipients[identity] = replace(recipient, destination=route.destination, hold=route.hold)
+                told.append(_routed(number, address, route, now))
+            recipients[identity] = Recipient(
+                id=number,
+                address=address,
+                original=original,
+                path=path,
+                destination=route.destination,
+                due=now,
+                hold=route.hold,
+            )
     return Leads(tuple(recipients.values()), tuple(told))
 
 
-def _routed(recipient: Recipient, route: Route, now: int) -> Event:
+def _routed(number: int, address: Address, route: Route, now: int) -> Event:
     return events.ROUTED(
         now,
-        recipient.id,
-        address=str(recipient.address),
+        number,
+        address=str(address),
         service=route.destination.service,
         next_hop=route.destination.next_hop,
-        rule=[str(reason) for reason in route.reasons],
+        rule=[reason.args.get("rule") or str(reason) for reason in route.reasons],
     )

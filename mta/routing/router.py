@@ -15,12 +15,11 @@ from zope.interface import implementer
 
 from mta import events
 from mta.address import Address
-from mta.envelope import Destination, Recipient, Right
+from mta.envelope import Destination, Right
 from mta.events import Event
 from mta.interfaces import IRouter
 from mta.reply import MailFailure, Reply
 from mta.routing import expand as expansion
-from mta.routing.keys import fold
 from mta.routing.lookup import cannot_know, look
 from mta.routing.patterns import DomainPatterns
 from mta.routing.rules import DomainRule, RoutingRules
@@ -59,9 +58,7 @@ class Router:
         if rule is None:
             if not rights:
                 return Admission(reply=NO_RELAY)
-            return Admission(
-                reply=None, reasons=tuple(events.RIGHT(right=right.value) for right in sorted(rights))
-            )
+            return Admission(reply=None, reasons=tuple(events.RIGHT(right=right.value) for right in sorted(rights)))
         if rule.relay:
             return self._admit_relayed(recipient, rule, rights, facts)
         return self._admit_ours(recipient, rule, facts)
@@ -117,16 +114,13 @@ class Router:
         return expansion.expand(self.rules, recipient, facts)
 
     def identity(self, address: Address) -> Address:
-        """See ``IRouter``.  RFC 5321 2.4: only we know whether case means anything in a local part of ours."""
-        if address.domain not in self.rules.domains or self.rules.domains[address.domain].relay:
-            return address
-        return Address(fold(address.local), address.domain)
+        """See ``IRouter``."""
+        return expansion.identity(self.rules, address)
 
     # --- at each attempt -----------------------------------------------------------------------------------
 
-    def route(self, recipient: Recipient, facts: Facts) -> Route | Needs:
+    def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
         """See ``IRouter``.  The next hop is the recipient's domain; a service may have a host of its own."""
-        address = recipient.address
         rule = self.rules.domains.get(address.domain)
         value, hold = "", ""
         if rule is not None and not rule.relay and rule.mailboxes is not None:
@@ -139,7 +133,7 @@ class Router:
                 hold = f"the mailbox is not in {rule.mailboxes}"
             else:
                 value = found
-        service, reason, trouble = self._service(recipient, rule)
+        service, reason, trouble = self._service(address, waiting.service if waiting else "", rule)
         if not trouble and service not in self.rules.services:
             trouble = f"the delivery service {service} is not in the configuration"
         return Route(
@@ -149,9 +143,9 @@ class Router:
             facts={"mailbox": value} if value else {},
         )
 
-    def _service(self, recipient: Recipient, rule: DomainRule | None) -> tuple[str, Event, str]:
+    def _service(self, address: Address, before: str, rule: DomainRule | None) -> tuple[str, Event, str]:
         """The service, the rule that chose it, and why it cannot be used after all."""
-        domain, before = recipient.address.domain, recipient.destination.service
+        domain = address.domain
         waits = before or self.rules.default
         # What was delivered here and is no longer ours must not leave by a route for everything.
         was_ours = rule is None and before in self.rules.final

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from mta.address import Address, AddressError, ReversePath, normal_domain
@@ -19,12 +20,9 @@ from mta.smtp import replies
 Parameters = Mapping[str, str | None]
 
 _NO_PARAMETERS: Final[Parameters] = {}
-_ATOM = rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]{1,64}"
-# The common form: a dot-string, a plain domain that needs no mapping, no route, no quoting.
+# The common form: no quoting, no route, no literal; dots in the local part and the domain are checked apart.
 _COMMON = re.compile(
-    rb"(FROM|TO):<(" + _ATOM + rb"(?:\." + _ATOM + rb")*)@((?:[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*\.)+[A-Za-z]{2,63})>"
-    rb"(?: ([\x21-\x7e][\x20-\x7e]*))?\Z",
-    re.IGNORECASE,
+    r"([A-Za-z]+):<([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]{1,64})@([A-Za-z0-9.-]{1,255})>(?: (.*))?\Z", re.DOTALL
 )
 # RFC 5321 4.1.1.11: esmtp-param; the value may not be empty nor hold "=".
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
@@ -41,26 +39,37 @@ class PathCommand(NamedTuple):
 
 def parse_mail(argument: bytes) -> PathCommand:
     """``FROM:<reverse-path> [parameters]`` (RFC 5321 4.1.1.2)."""
-    return _parse_common(argument, b"FROM") or _parse_full(argument, "FROM:", replies.MAIL_SYNTAX)
+    return _parse_common(argument, "FROM") or _parse_full(argument, "FROM:", replies.MAIL_SYNTAX)
 
 
 def parse_rcpt(argument: bytes) -> PathCommand:
     """``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3); the path is never None."""
-    command = _parse_common(argument, b"TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX)
+    command = _parse_common(argument, "TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX)
     if command.path is None:
         raise PermanentFailure(replies.RCPT_SYNTAX)
     return command
 
 
-def _parse_common(argument: bytes, word: bytes) -> PathCommand | None:
-    match = _COMMON.match(argument)
+def _parse_common(argument: bytes, word: str) -> PathCommand | None:
+    match = _COMMON.match(argument.decode("latin-1"))
     if match is None:
         return None
     found, local, domain, rest = match.groups()
-    if found.upper() != word or len(local) > 64 or len(domain) > 255 or b"xn--" in domain.lower():
+    if found.upper() != word or local[0] == "." or local[-1] == "." or ".." in local:
         return None
-    address = Address(local.decode("ascii"), domain.decode("ascii").lower())
-    return PathCommand(address, _parameters(rest.decode("ascii")) if rest else _NO_PARAMETERS)
+    known = _plain_domain(domain)
+    if known is None or (rest is not None and not rest.isascii()):
+        return None
+    return PathCommand(Address(local, known), _parameters(rest) if rest else _NO_PARAMETERS)
+
+
+@lru_cache(maxsize=4096)
+def _plain_domain(text: str) -> str | None:
+    """The domain in its normal form, or None where the full grammar must say what is wrong with it."""
+    try:
+        return normal_domain(text)
+    except AddressError:
+        return None
 
 
 def _parse_full(argument: bytes, word: str, syntax: Reply) -> PathCommand:

@@ -19,13 +19,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta import events
-from mta.envelope import Right
+from mta.envelope import Origin, Right
 from mta.reply import LOCAL_ERROR, MailFailure, Reply
 from mta.smtp import replies
 from mta.smtp.commands import find
 from mta.smtp.commands.data import end_of_data, take
 from mta.smtp.context import Context
 from mta.smtp.transaction import Transaction
+from mta.smtp.transport import direct_write
 from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
 from mta.waiting import step
 
@@ -59,15 +60,16 @@ class Session:
         "_stopping",
         "_transport",
         "_waiting",
+        "_write",
         "client",
         "committing",
         "context",
         "deadline",
         "errors",
-        "esmtp",
         "helo",
         "idle_commands",
         "messages",
+        "origin",
         "port",
         "reverse_name",
         "rights",
@@ -79,6 +81,7 @@ class Session:
 
     def __init__(self, transport: Transport, newest: Callable[[], Context], client: str, port: int) -> None:
         self._transport = transport
+        self._write = direct_write(transport)
         self._newest = newest
         self.context = context = newest()
         self.client = client
@@ -86,7 +89,7 @@ class Session:
         self.rights: frozenset[Right] = context.rights_of(client)
         self.reverse_name = ""
         self.helo = ""
-        self.esmtp = False
+        self.origin = Origin(listener=context.listener, protocol="SMTP", client=client, port=port)
         self.transaction: Transaction | None = None
         self.errors = 0
         self.idle_commands = 0
@@ -110,7 +113,7 @@ class Session:
 
     def start(self) -> None:
         """Greet."""
-        self._transport.write(self.context.banner.wire)
+        self._write(self.context.banner.wire)
 
     def feed(self, octets: bytes) -> None:
         """Octets from the client."""
@@ -193,6 +196,18 @@ class Session:
             if transaction.incoming is not None:
                 transaction.incoming.abort()
 
+    def greeted(self, name: str, protocol: str) -> None:
+        """HELO or EHLO said who it is; ``protocol`` as in Received (RFC 3848)."""
+        self.helo = name
+        self.origin = Origin(
+            listener=self.context.listener,
+            protocol=protocol,
+            client=self.client,
+            port=self.port,
+            helo=name,
+            reverse_name=self.reverse_name,
+        )
+
     def renew_context(self) -> None:
         """From here on the newest configuration."""
         newest = self._newest()
@@ -220,7 +235,7 @@ class Session:
                 line = self._splitter.next_line()
             except BadLine as error:
                 too_long = isinstance(error, LineTooLong)
-                self._answer(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, "")
+                self._answer(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, b"")
                 continue
             if line is None:
                 break
@@ -231,18 +246,18 @@ class Session:
         verb, _, argument = line.rstrip(b" \t").partition(b" ")
         name = verb.upper()
         if b"\r" in line or b"\0" in line:
-            self._answer(replies.BAD_LINE, "")
+            self._answer(replies.BAD_LINE, b"")
             return
         try:
             answer = find(name)(self, argument.strip(b" \t"))
             if isinstance(answer, Reply):
-                self._answer(answer, name.decode("ascii", "replace"))
+                self._answer(answer, name)
             else:
-                self._wait(answer, name.decode("ascii", "replace"))
+                self._wait(answer, name)
         except Exception as error:
-            self._answer(self._trouble(error), name.decode("ascii", "replace"))
+            self._answer(self._trouble(error), name)
 
-    def _wait(self, coroutine: Any, name: str) -> None:
+    def _wait(self, coroutine: Any, name: bytes) -> None:
         """Step a command that may have to wait; go on when it is done."""
         try:
             done, result = step(coroutine)
@@ -278,9 +293,7 @@ class Session:
 
     def _data(self, transaction: Transaction, octets: bytes) -> None:
         now = self.context.seconds()
-        self.deadline = min(
-            now + self.context.limits.data_timeout, self.transaction_deadline, self.session_deadline
-        )
+        self.deadline = min(now + self.context.limits.data_timeout, self.transaction_deadline, self.session_deadline)
         wait = take(self, transaction, octets)
         decoder = transaction.decoder
         assert decoder is not None
@@ -288,9 +301,9 @@ class Session:
             self._splitter.feed(decoder.rest)
             decoder.rest = b""
         if wait is not None:
-            self._wait(self._after(wait, transaction), "DATA")
+            self._wait(self._after(wait, transaction), b"DATA")
         elif decoder.done:
-            self._wait(end_of_data(self, transaction), "DATA")
+            self._wait(end_of_data(self, transaction), b"DATA")
 
     async def _after(self, wait: Any, transaction: Transaction) -> Reply | None:
         """The spool wants time; then the end of data, if it has come meanwhile."""
@@ -317,14 +330,17 @@ class Session:
             self._paused = True
             self._transport.pauseProducing()
 
-    def _answer(self, reply: Reply | None, name: str) -> None:
+    def _answer(self, reply: Reply | None, name: bytes) -> None:
         """Queue the reply to one command; count it if it is an error."""
         if self._closing or reply is None:
             return
         self._out.append(reply.wire)
         limits = self.context.limits
         if reply.code >= 400:
-            self.context.emit(events.COMMAND_REFUSED(client=self.client, command=name, reply=str(reply)), "")
+            self.context.emit(
+                events.COMMAND_REFUSED(client=self.client, command=name.decode("ascii", "replace"), reply=str(reply)),
+                "",
+            )
             if reply.code == 421:
                 self.close()
                 return
@@ -349,4 +365,4 @@ class Session:
         if self._out:
             out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
-            self._transport.write(out)
+            self._write(out)

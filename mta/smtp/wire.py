@@ -10,12 +10,14 @@ Limits: a line is given up, not buffered, once it is over its limit; so is a rep
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from mta.reply import Reply
 
 CRLF: Final = b"\r\n"
 _END: Final = b"\r\n.\r\n"
+_DOT: Final = 0x2E
 
 
 class BadLine(Exception):
@@ -182,8 +184,8 @@ class DotStuffer:
     """Message octets as data for the wire, in chunks cut anywhere (RFC 5321 4.5.2).
 
     Every line that begins with a dot gets one more; only what ``end`` returns can end the data.  Octets that
-    are no line end (bare CR, bare LF) make no line start: they pass as they are, followed by no dot of ours,
-    and a peer that took them for line ends would still find no lone dot: a dot after one is doubled too.
+    are no line end (bare CR, bare LF) make no line start and pass as they are; but a dot after one is doubled too,
+    so that a peer that takes them for line ends finds no lone dot either.
     """
 
     __slots__ = ("_last",)
@@ -194,13 +196,15 @@ class DotStuffer:
     def feed(self, octets: bytes) -> bytes:
         if not octets:
             return b""
-        data = self._last[-1:] + octets
-        if b"." in data:
+        data = octets
+        if b"." in octets:
             # A dot after CRLF must be doubled; after a bare LF or CR it is doubled for peers that would take
             # them for a line end (CVE-2023-51764): such messages are refused on the way in anyhow.
-            data = data.replace(b"\n.", b"\n..").replace(b"\r.", b"\r..")
-        self._last = (self._last + octets)[-2:]
-        return data[1:]
+            data = octets.replace(b"\n.", b"\n..").replace(b"\r.", b"\r..")
+            if octets[0] == _DOT and self._last[-1:] in (b"\r", b"\n"):
+                data = b"." + data
+        self._last = octets[-2:] if len(octets) > 1 else self._last[-1:] + octets
+        return data
 
     def end(self) -> bytes:
         """The final CRLF, where the message has none, and the dot."""
@@ -240,7 +244,8 @@ class ReplyParser:
         """The replies that end in these octets, one by one: what is good before something bad still counts."""
         *lines, self._buffer = (self._buffer + octets).split(b"\n")
         for line in lines:
-            reply = self._line(line[:-1] if line.endswith(b"\r") else line)
+            known = None if self._lines or len(line) > _SHORT else _short_reply(line)
+            reply = known or self._line(line[:-1] if line.endswith(b"\r") else line)
             if reply is not None:
                 yield reply
         if len(self._buffer) > self.MAX_LINE:
@@ -266,6 +271,20 @@ class ReplyParser:
         reply = Reply(self._code, self._enhanced, tuple(self._lines))
         self._lines = []
         return reply
+
+
+#: Octets of a line that is worth remembering.
+_SHORT: Final = 80
+
+
+@lru_cache(maxsize=256)
+def _short_reply(line: bytes) -> Reply | None:
+    """A reply of one line, remembered: servers say the same few all day long.  None: not of this simple kind."""
+    if not (line[:3].isdigit() and line[3:4] == b" " and line[-1:] == b"\r" and b"200" <= line[:3] < b"600"):
+        return None
+    code = int(line[:3])
+    enhanced, text = _enhanced(code, line[4:-1].decode("utf-8", "replace"))
+    return Reply(code, enhanced, (text,))
 
 
 def _enhanced(code: int, text: str) -> tuple[str, str]:

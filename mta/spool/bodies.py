@@ -61,9 +61,7 @@ class BodyFolder:
     def piece(self, number: int, offset: int, size: int) -> bytes:
         """Octets of a body.  Raises ``Damaged``."""
         try:
-            descriptor = os.open(
-                id_text(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor
-            )
+            descriptor = os.open(id_text(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
             try:
                 return os.pread(descriptor, size, offset)
             finally:

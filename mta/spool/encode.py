@@ -139,9 +139,7 @@ def encode_recipient(message: int, state: int, destination: int, recipient: Reci
 
 def decode_recipient(row: Sequence[Any]) -> Recipient:
     """From the columns ``RECIPIENT``."""
-    (_, n, _, service, next_hop, priority, due, attempts, text, original, path, orcpt, notify, hold, progress) = (
-        row
-    )
+    (_, n, _, service, next_hop, priority, due, attempts, text, original, path, orcpt, notify, hold, progress) = row
     address = decode_address(text)
     return Recipient(
         id=n,

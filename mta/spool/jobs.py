@@ -232,14 +232,10 @@ class RecoverJob(Job):
         for number, stored in wanted.items():
             found = store.folder.size(number)
             if found != stored:
-                what = (
-                    "its body file is missing" if found < 0 else f"its body file has {found} octets, not {stored}"
-                )
+                what = "its body file is missing" if found < 0 else f"its body file has {found} octets, not {stored}"
                 self.damages.append((number, what))
                 set_aside(store, number, what)
-        return [
-            number for number in store.folder.numbers() if number not in wanted and number not in self._open_now
-        ]
+        return [number for number in store.folder.numbers() if number not in wanted and number not in self._open_now]
 
 
 def set_aside(store: Store, number: int, what: str) -> None:

@@ -55,9 +55,7 @@ class Leases:
         self, owner: str, until: int, message: StoredMessage, recipients: Sequence[Recipient], notice: bool = False
     ) -> Lease:
         self._token += 1
-        held = Held(
-            self._token, owner, until, message, {recipient.id: recipient for recipient in recipients}, notice
-        )
+        held = Held(self._token, owner, until, message, {recipient.id: recipient for recipient in recipients}, notice)
         self.put_back(held)
         return Lease(held.token, message, tuple(recipients), until)
 

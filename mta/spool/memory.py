@@ -200,9 +200,7 @@ class MemorySpool(Drill):
             if not one.hold and one.id not in record.claimed
         ]
 
-    def claim(
-        self, owner: str, destination: Destination, now: int, until: int, limit: int
-    ) -> Deferred[list[Lease]]:
+    def claim(self, owner: str, destination: Destination, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
         def work() -> list[Lease]:
             self._free(self._leases.expired(now))
             found = [

@@ -105,9 +105,7 @@ def header_of(octets: bytes, edits: Sequence[Edit], limit: int) -> bytes:
 class SmallChunks:
     """A body that is read at once and given in pieces."""
 
-    def __init__(
-        self, bodies: Bodies, number: int, data: bytes | None, prefix: bytes, edits: Sequence[Edit]
-    ) -> None:
+    def __init__(self, bodies: Bodies, number: int, data: bytes | None, prefix: bytes, edits: Sequence[Edit]) -> None:
         self._bodies = bodies
         self._number = number
         self._prefix = prefix
@@ -141,9 +139,7 @@ class SmallChunks:
 class LargeChunks:
     """A body that is read piece by piece."""
 
-    def __init__(
-        self, id: str, bodies: Bodies, number: int, size: int, prefix: bytes, edits: Sequence[Edit]
-    ) -> None:
+    def __init__(self, id: str, bodies: Bodies, number: int, size: int, prefix: bytes, edits: Sequence[Edit]) -> None:
         self._id = id
         self._bodies = bodies
         self._number = number

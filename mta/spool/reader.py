@@ -179,8 +179,6 @@ class SpoolReader:
         for number, stored, external, found in self.db.execute(query):
             size = self.folder.size(number) if external else -1 if found is None else found
             if size != stored:
-                what = (
-                    "its body is missing" if size < 0 else f"its body has {size} octets and should have {stored}"
-                )
+                what = "its body is missing" if size < 0 else f"its body has {size} octets and should have {stored}"
                 damages.append(Damage(id_text(number), what))
         return damages

@@ -58,9 +58,7 @@ _PRAGMAS: Final = (
 
 def connect(path: str) -> sqlite3.Connection:
     """A connection for one thread at a time, transactions written out."""
-    return sqlite3.connect(
-        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512
-    )
+    return sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512)
 
 
 def open_writer(path: Path, connect: Connect = connect) -> sqlite3.Connection:

@@ -212,9 +212,7 @@ class SqliteSpool:
 
     # --- leases ---------------------------------------------------------------------------------------
 
-    def claim(
-        self, owner: str, destination: Destination, now: int, until: int, limit: int
-    ) -> Deferred[list[Lease]]:
+    def claim(self, owner: str, destination: Destination, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
         self._free_expired(now)
         deferred: Deferred[list[Lease]] = Deferred()
         self._engine.writer.put(ClaimJob(destination, now, limit, self._leaser(deferred, owner, until, False)))
@@ -233,9 +231,7 @@ class SqliteSpool:
             if error is not None:
                 _fire(deferred, [], error)
                 return
-            leases = [
-                self._leases.add(owner, until, message, recipients, notice) for message, recipients in job.found
-            ]
+            leases = [self._leases.add(owner, until, message, recipients, notice) for message, recipients in job.found]
             self._tell_damages(job.damages)
             if deferred.called:  # cancelled: nobody will act on them
                 self._give_back(leases)

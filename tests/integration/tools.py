@@ -143,9 +143,7 @@ class Daemon:
         """Start it and wait until it is up."""
         started = self.log().count(" started: ")
         process = self.launch()
-        wait_for(
-            lambda: self.log().count(" started: ") > started or process.poll() is not None, "the daemon to start"
-        )
+        wait_for(lambda: self.log().count(" started: ") > started or process.poll() is not None, "the daemon to start")
         if process.poll() is not None:
             raise AssertionError(f"the daemon ended with {process.returncode}:\n{self.log()}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mta import events
-from mta.envelope import Envelope, Origin
+from mta.envelope import Envelope
 from mta.interfaces import Maybe
 from mta.message.edits import Edit
 from mta.message.header import Header, scan
@@ -82,9 +82,7 @@ async def end_of_data(session: Session, transaction: Transaction) -> Reply:
         id = await _store(session, transaction, leads, edits, added)
     except PermanentFailure as failure:
         session.context.emit(
-            events.REFUSED(
-                client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)
-            ),
+            events.REFUSED(client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)),
             "",
         )
         raise
@@ -139,7 +137,7 @@ def _trace(
     assert transaction.incoming is not None
     only = transaction.recipients[0] if len(transaction.recipients) == 1 else None
     at = context.now()
-    trace = received(_origin(session), transaction.incoming.id, context.hostname, only, at)
+    trace = received(session.origin, transaction.incoming.id, context.hostname, only, at)
     edits, added = missing_fields(header, session.rights, transaction.incoming.id, context.hostname, at)
     return (Edit(0, 0, trace), *edits), added
 
@@ -152,7 +150,7 @@ async def _store(
     assert incoming is not None
     assert decoder is not None
     envelope = Envelope(
-        origin=_origin(session),
+        origin=session.origin,
         reverse_path=transaction.reverse_path,
         arrived=context.now(),
         body=transaction.body,
@@ -184,15 +182,3 @@ async def _store(
         context.emit(event, incoming.id)
     context.emit(events.COMMITTED(ms=round((context.seconds() - started) * 1000)), incoming.id)
     return incoming.id
-
-
-def _origin(session: Session) -> Origin:
-    return Origin(
-        listener=session.context.listener,
-        # RFC 3848
-        protocol="ESMTP" if session.esmtp else "SMTP",
-        client=session.client,
-        port=session.port,
-        helo=session.helo,
-        reverse_name=session.reverse_name,
-    )

@@ -31,9 +31,7 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     if len(transaction.recipients) + transaction.refused >= 2 * context.limits.recipients:
         return replies.TOO_MANY_RECIPIENTS
     rights = session.rights
-    admission = resolve(
-        lambda facts: context.router.admit(address, rights, facts), transaction.facts, context.answerer
-    )
+    admission = resolve(lambda facts: context.router.admit(address, rights, facts), transaction.facts, context.answerer)
     if not isinstance(admission, Admission):
         admission = await admission
     if admission.reply is None:

@@ -136,7 +136,8 @@ class Wrong(SynchronousTestCase):
     def test_delivery_of_no_type(self) -> None:
         delivery = mapping()["delivery"]
         self.said(
-            'delivery.x: type is missing; write type = "discard" or "maildir" or "smtp"', delivery={**delivery, "x": {}}
+            'delivery.x: type is missing; write type = "discard" or "maildir" or "smtp"',
+            delivery={**delivery, "x": {}},
         )
         self.said(
             'delivery.x.type: there is no delivery of type "smpt"; did you mean "smtp"?',
@@ -158,7 +159,7 @@ class Wrong(SynchronousTestCase):
 
     def test_all_at_once_with_contradictions_of_what_is_right(self) -> None:
         self.said(
-            'hostname: 5 is not text; write it in quotes',
+            "hostname: 5 is not text; write it in quotes",
             "limits.recipients: 0 is too small; write 1 or more",
             'relay.networks[0]: "x" is not a network; write one such as "192.0.2.0/24" or "2001:db8::/32"',
             "route[0].to: is empty; write at least one",
@@ -208,7 +209,7 @@ class Overrides(SynchronousTestCase):
                 '--set: listen.mxx: there is no listen of that name; did you mean "mx"?',
                 "--set: format.x: format is not a table; name another key",
                 "--set: a b=1: is not KEY=VALUE; write one such as limits.recipients=100",
-                '--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, '
+                "--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, "
                 "log, plugins, postmaster, privacy, queue, relay, route, state, tables",
                 '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
             ],

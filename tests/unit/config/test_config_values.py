@@ -27,9 +27,7 @@ class Reading(SynchronousTestCase):
         self.read(values.duration, {**table, "0s": 0, "1.5h": 5400})
 
     def test_sizes(self) -> None:
-        self.read(
-            values.size, {"512B": 512, "512KiB": 524288, "50 MiB": 52428800, "1.5KiB": 1536, "1GiB": 1 << 30}
-        )
+        self.read(values.size, {"512B": 512, "512KiB": 524288, "50 MiB": 52428800, "1.5KiB": 1536, "1GiB": 1 << 30})
 
     def test_paths_begin_at_the_folder_of_the_file(self) -> None:
         self.read(values.path, {"../var": "/srv/var", "x/{domain}": "/srv/etc/x/{domain}", "/a": "/a"}, "/srv/etc")
@@ -105,19 +103,13 @@ class Refusing(SynchronousTestCase):
         )
 
     def test_simple_types(self) -> None:
-        self.refuse(
-            values.text, {5: "5 is not text; write it in quotes", "a\0": "has a NUL character; leave it out"}
-        )
+        self.refuse(values.text, {5: "5 is not text; write it in quotes", "a\0": "has a NUL character; leave it out"})
         self.refuse(values.text, {"\udc80": "has characters that are not Unicode text; write UTF-8"})
-        self.refuse(
-            values.boolean, {"yes": '"yes" is neither true nor false; write true or false, without quotes'}
-        )
+        self.refuse(values.boolean, {"yes": '"yes" is neither true nor false; write true or false, without quotes'})
         self.refuse(values.integer, {"5": '"5" is not a whole number; write a number without quotes, such as 100'})
         self.refuse(values.integer, {1 << 70: "the number is too large; write one below 2^63"})
         self.refuse(values.number, {float("nan"): "NaN is not a finite number; write a number such as 0.5"})
-        self.refuse(
-            values.name, {"a b": '"a b" is not a name; write letters, digits, "_", "-" and ".", at most 64'}
-        )
+        self.refuse(values.name, {"a b": '"a b" is not a name; write letters, digits, "_", "-" and ".", at most 64'})
 
     def test_tables(self) -> None:
         self.refuse(
@@ -130,9 +122,7 @@ class Refusing(SynchronousTestCase):
         )
 
     def test_domains_and_addresses(self) -> None:
-        self.refuse(
-            values.domain, {"": '"" is not a domain: the domain is empty; write one such as "example.org"'}
-        )
+        self.refuse(values.domain, {"": '"" is not a domain: the domain is empty; write one such as "example.org"'})
         self.refuse(
             values.domain_pattern,
             {

@@ -58,9 +58,7 @@ class Folder(SynchronousTestCase):
     def test_values_of_the_mailbox_table(self) -> None:
         path = MailboxPath("/home/{mailbox}/Maildir")
         self.assertEqual(path.folder(Address("bob", "example.org"), {"mailbox": "b0b"}), "/home/b0b/Maildir")
-        self.assertEqual(
-            path.folder(Address("bob", "example.org"), {"mailbox": "../Eve"}), "/home/%2E.%2FEve/Maildir"
-        )
+        self.assertEqual(path.folder(Address("bob", "example.org"), {"mailbox": "../Eve"}), "/home/%2E.%2FEve/Maildir")
 
     def test_a_value_that_is_missing_is_told(self) -> None:
         for values in ({}, {"mailbox": ""}):

@@ -21,8 +21,7 @@ class Hosts(ServiceCase):
         far.greet().take()
         self.assertEqual(
             far.heard(),
-            b"MAIL FROM:<ann@a.example> SIZE=17\r\nRCPT TO:<bob@b.example>\r\nDATA\r\n"
-            b"Subject: x\r\n\r\nx\r\n.\r\n",
+            b"MAIL FROM:<ann@a.example> SIZE=17\r\nRCPT TO:<bob@b.example>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n",
         )
         self.assertEqual(self.told(batch), TAKEN)
         self.assertEqual(
@@ -171,9 +170,7 @@ class Recipients(ServiceCase):
         self.deliver(batch)
         far = self.far().greet().take()
         self.assertEqual(far.heard().count(b"RCPT"), 1)
-        self.assertEqual(
-            [one[:2] for one in self.told(batch)], [("failed", 553), ("relayed", 250), ("failed", 553)]
-        )
+        self.assertEqual([one[:2] for one in self.told(batch)], [("failed", 553), ("relayed", 250), ("failed", 553)])
 
 
 class Extensions(ServiceCase):

@@ -30,9 +30,7 @@ anything = st.one_of(st.binary(max_size=80), near)
 class Scan(SynchronousTestCase):
     def test_fields_in_order_with_their_offsets(self) -> None:
         header = scan(MESSAGE)
-        self.assertEqual(
-            [field.name for field in header.fields], [b"received", b"received", b"subject", b"x-empty"]
-        )
+        self.assertEqual([field.name for field in header.fields], [b"received", b"received", b"subject", b"x-empty"])
         self.assertEqual(header.value(header.fields[1]), b"from c.example")
         first = header.fields[0]
         self.assertTrue(MESSAGE[first.start : first.end].endswith(b"+0000\r\n"))

@@ -10,9 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.message.quoted import encode, is_plain
 
-near = st.lists(
-    st.sampled_from([b"\r\n", b"\r", b"\n", b" ", b"\t", b"=", b"\xe9", b"a" * 37, b"\0"]), max_size=30
-)
+near = st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b" ", b"\t", b"=", b"\xe9", b"a" * 37, b"\0"]), max_size=30)
 
 
 class QuotedPrintable(SynchronousTestCase):

@@ -56,9 +56,7 @@ class Received(SynchronousTestCase):
 
     def test_ipv6_has_its_tag(self) -> None:
         # RFC 5321 4.1.3
-        self.assertIn(
-            b"([IPv6:2001:db8::1])\r\n", received(origin(client="2001:db8::1", reverse=""), ID, "h", BOB, AT)
-        )
+        self.assertIn(b"([IPv6:2001:db8::1])\r\n", received(origin(client="2001:db8::1", reverse=""), ID, "h", BOB, AT))
 
     def test_a_client_without_a_name(self) -> None:
         self.assertIn(b"from [192.0.2.7] (", received(origin(helo=""), ID, "h", BOB, AT))
@@ -80,9 +78,7 @@ class Received(SynchronousTestCase):
 
     @given(st.text(max_size=400), st.text(max_size=300), st.text(min_size=1, max_size=60))
     def test_no_text_of_a_client_adds_anything(self, helo: str, reverse: str, local: str) -> None:
-        field = received(
-            origin(helo=helo, reverse=reverse), ID, "mx.example.org", Address(local, "example.org"), AT
-        )
+        field = received(origin(helo=helo, reverse=reverse), ID, "mx.example.org", Address(local, "example.org"), AT)
         header = scan(field + b"\r\n")
         self.assertTrue(header.wellformed)
         self.assertEqual([f.name for f in header.fields], [b"received"])

@@ -61,9 +61,7 @@ class Delivery:
             if isinstance(answer, Exception):
                 raise answer
             if answer is not None:
-                status = (
-                    Status.RELAYED if answer.positive else Status.FAILED if answer.permanent else Status.DEFERRED
-                )
+                status = Status.RELAYED if answer.positive else Status.FAILED if answer.permanent else Status.DEFERRED
                 batch.report(Outcome(recipient=recipient.id, status=status, reply=answer, scope=self.scope))
 
     def stop(self, deadline: float) -> Deferred[None]:

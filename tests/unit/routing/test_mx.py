@@ -296,9 +296,7 @@ class AnyFacts(SynchronousTestCase):
         self.assertLessEqual(len(targets), 50)
         preferences = [host.preference for host in result.hosts]
         self.assertEqual(preferences, sorted(preferences))
-        self.assertFalse(
-            {target.address for target in targets} & {*OWN.addresses, "127.0.0.1", "10.0.0.1", "junk"}
-        )
+        self.assertFalse({target.address for target in targets} & {*OWN.addresses, "127.0.0.1", "10.0.0.1", "junk"})
         for preference, name in getattr(mx, "records", ()):
             known = facts.get(AddressQuestion(name))
             ours = name in OWN.names or OWN.addresses & set(getattr(known, "records", ()))

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from mta.address import Address
 from mta.dns.fake import FakeResolver
-from mta.envelope import Destination, Recipient, Right
+from mta.envelope import Destination, Right
 from mta.interfaces import IRouter
 from mta.reply import MailFailure, PermanentFailure, TemporaryFailure
 from mta.routing.ask import Answerer, resolve
@@ -100,9 +100,8 @@ class RouterCase(SynchronousTestCase):
 
     def route(self, text: str, before: str = "") -> Any:
         address = self.address(text)
-        destination = Destination(before, address.domain if before else "")
-        recipient = Recipient(id=0, address=address, original=address, destination=destination, due=0)
-        return self.decide(lambda facts: self.router.route(recipient, facts))
+        waiting = Destination(before, address.domain) if before else None
+        return self.decide(lambda facts: self.router.route(address, waiting, facts))
 
 
 class Permission(RouterCase):
@@ -268,9 +267,7 @@ class Expanding(RouterCase):
     def test_postmaster_that_reaches_nobody_is_kept_for_the_operator(self) -> None:
         self.aliases.entries["ann"] = "postmaster"
         self.assertEqual(self.expand("postmaster"), {"ann@example.org": ()})
-        self.router = Router(
-            RoutingRules(postmaster=Address("postmaster", "example.org"), services=RULES.services)
-        )
+        self.router = Router(RoutingRules(postmaster=Address("postmaster", "example.org"), services=RULES.services))
         self.assertEqual(set(self.expand("postmaster")), {"postmaster@example.org"})
 
 
@@ -317,9 +314,7 @@ class Routing(RouterCase):
 
     def test_what_was_ours_does_not_leave_by_a_route_for_everything(self) -> None:
         routes = (RouteRule(name="all", to=("*",), via="partner"),)
-        rules = RoutingRules(
-            postmaster=RULES.postmaster, services=RULES.services, final=RULES.final, routes=routes
-        )
+        rules = RoutingRules(postmaster=RULES.postmaster, services=RULES.services, final=RULES.final, routes=routes)
         self.router = Router(rules)
         self.assertIn("no longer", self.route("x@was.example", "local").hold)
         self.assertEqual(self.route("x@far.example").destination.service, "partner")

@@ -86,9 +86,7 @@ class Server:
             services=frozenset({"local", "internet"}),
             final=frozenset({"local"}),
             domains={
-                "ours.example": DomainRule(
-                    name="ours.example", mailboxes="boxes", aliases="aliases", deliver="local"
-                ),
+                "ours.example": DomainRule(name="ours.example", mailboxes="boxes", aliases="aliases", deliver="local"),
                 "relayed.example": DomainRule(name="relayed.example", relay=True),
             },
         )

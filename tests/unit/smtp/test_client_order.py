@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from client_harness import EHLO, PLAIN, ClientCase
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from mta.envelope import Scope
 from mta.smtp.client_values import Sent
@@ -149,3 +152,31 @@ class Unreadable(ClientCase):
         self.assertFalse(self.result.lost_after_dot)
         self.assertTrue(self.transport.aborted)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class Anything(SynchronousTestCase):
+    @given(
+        st.sampled_from([EHLO, PLAIN]),
+        st.lists(
+            st.lists(
+                st.sampled_from([b"250 ok\r\n", b"354 go\r\n", b"550 x\r\n", b"250-", b"ok\r\n", b"junk\r\n"]),
+                min_size=1,
+                max_size=4,
+            ),
+            max_size=8,
+        ),
+    )
+    def test_no_yes_counts_that_came_before_the_whole_message_was_sent(
+        self, ehlo: bytes, turns: list[list[bytes]]
+    ) -> None:
+        case = ClientCase()
+        case.setUp()
+        case.ready(ehlo)
+        sent = case.send("a@b.example", "c@b.example")
+        for turn in turns:
+            before = case.transport.value()
+            case.server(b"".join(turn))
+            if sent.called:
+                if any(code == 250 for code, _, _ in case.codes(sent)):
+                    self.assertIn(b"Subject: x\r\n\r\n..dot\r\n.\r\n", before)
+                break

@@ -72,7 +72,7 @@ class Paths(SynchronousTestCase):
     def test_short_way_gives_what_the_full_grammar_gives(self, mailbox: str, rest: str) -> None:
         text = f"FROM:<{mailbox}>{rest}".encode()
         try:
-            short = _parse_common(text, b"FROM")
+            short = _parse_common(text, "FROM")
         except PermanentFailure as failure:
             self.assert_refused(lambda t: _parse_full(t, "FROM:", replies.MAIL_SYNTAX), text, failure.reply.code)
             return

