@@ -6,8 +6,8 @@ awaits: its failure is logged, never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -17,47 +17,78 @@ T = TypeVar("T")
 log = Logger()
 
 
-class _Rest(Generic[T]):
-    """A coroutine that was stepped once already: delivers the awaited thing again, then goes on."""
+class _Run(Generic[T]):
+    """A coroutine that had to wait: goes on whenever what it waits for is there.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], first: Any) -> None:
+    What ``Deferred.fromCoroutine`` does, without its generality: no context of its own, no traceback surgery.
+    Measured: a quarter of its cost, and every message waits three times.
+    """
+
+    __slots__ = ("_asking", "_coroutine", "_result", "_waited", "done")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waited: Deferred[Any]) -> None:
         self._coroutine = coroutine
-        self._first = first
+        self._waited = waited
+        self._asking = False
+        self._result: Any = None
+        self.done: Deferred[T] = Deferred(self._cancel)
+        self._wait(waited)
 
-    def __await__(self) -> Generator[Any, Any, T]:
-        coroutine, waited = self._coroutine, self._first
+    def _cancel(self, done: Deferred[T]) -> None:
+        self._waited.cancel()
+
+    def _wait(self, waited: Deferred[Any]) -> None:
+        """Wait for it and for what the coroutine then asks for; in a loop, not ever deeper, if that is there."""
         while True:
-            try:
-                result = yield waited
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as error:
-                try:
-                    waited = coroutine.throw(error)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]  # a coroutine's value is T by its type
+            self._waited = waited
+            self._asking = True
+            waited.addBoth(self._got)
+            if self._asking:
+                self._asking = False  # not there yet
+                return
+            result, self._result = self._result, None
+            following = self._step(result)
+            if following is None:
+                return
+            waited = following
+
+    def _got(self, result: Any) -> None:
+        if self._asking:
+            self._asking = False
+            self._result = result
+            return
+        following = self._step(result)
+        if following is not None:
+            self._wait(following)
+
+    def _step(self, result: Any) -> Deferred[Any] | None:
+        """Give the result to the coroutine; what it waits for next, or None when it has ended."""
+        try:
+            if isinstance(result, Failure):
+                error = result.value
+                assert error is not None
+                following = self._coroutine.throw(error)
             else:
-                try:
-                    waited = coroutine.send(result)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]  # a coroutine's value is T by its type
-
-
-async def _finish(rest: _Rest[T]) -> T:
-    return await rest
+                following = self._coroutine.send(result)
+        except StopIteration as stop:
+            self.done.callback(stop.value)
+            return None
+        except BaseException:
+            self.done.errback()
+            return None
+        return cast("Deferred[Any]", following)
 
 
 def step(coroutine: Coroutine[Any, Any, T]) -> tuple[bool, T | Deferred[T]]:
     """Run until it ends or first waits: ``(True, result)`` or ``(False, Deferred)``.  What it raises, raises.
 
-    The half of ``Deferred.fromCoroutine`` that is nearly free; the other half is paid only by who waits.
+    What it awaits are Deferreds, or coroutines that do.
     """
     try:
         waited = coroutine.send(None)
     except StopIteration as stop:
         return True, stop.value
-    return False, Deferred.fromCoroutine(_finish(_Rest(coroutine, waited)))
+    return False, _Run(coroutine, waited).done
 
 
 def as_deferred(awaitable: Awaitable[T]) -> Deferred[T]:

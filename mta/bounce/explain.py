@@ -91,6 +91,8 @@ def their_words(outcome: Outcome) -> bool:
 
 def remote_host(outcome: Outcome) -> str:
     """The name of the host that was tried, without address and port; "" if none was."""
+    if outcome.attempt.get("stage") in ("DNS", "routing"):
+        return ""  # what stands there is the domain
     where = str(outcome.attempt.get("host", ""))
     return where.partition("[")[0] or where
 

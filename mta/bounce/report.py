@@ -36,8 +36,8 @@ _MESSAGE_ID = re.compile(rb"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>\Z")
 
 
 class Subject(NamedTuple):
-    """The message that a report is about: queue id, envelope, header section, and the whole of it if that is to be
-    returned (``RET=FULL``) and could be read."""
+    """The message that a report is about: queue id, envelope, header section (``b""``: it cannot be read),
+    and the whole of it where that is to be returned (``RET=FULL``)."""
 
     id: str
     envelope: Envelope
@@ -50,8 +50,9 @@ def report(notice: Notice, about: Subject, id: str, hostname: str, postmaster: A
     parts = [
         _human_part(notice, about, hostname, postmaster),
         _status_part(notice, about, hostname, at_ms),
-        _returned_part(about),
     ]
+    if about.header:
+        parts.append(_returned_part(about))
     boundary = _boundary(id, parts)
     delimiter = b"--" + boundary.encode("ascii")
     fields = [
@@ -119,6 +120,7 @@ def _human_part(notice: Notice, about: Subject, hostname: str, postmaster: Addre
     else:
         opening = f"Your message could not be delivered to {who}. This mail system will not try again."
     arrived = date_text(about.envelope.arrived)
+    attached = f" Its {'text' if _returns_whole(about) else 'header'} is attached." if about.header else ""
     lines = [
         f"This is the mail system at {hostname}.",
         "",
@@ -129,9 +131,8 @@ def _human_part(notice: Notice, about: Subject, hostname: str, postmaster: Addre
         lines += [*_about_one(failed), ""]
     lines += [
         *_wrapped(
-            f"The message arrived here on {arrived} and had the queue id {about.id}. Its "
-            f"{'text' if _returns_whole(about) else 'header'} is attached. If you need help, write to "
-            f"{postmaster} and include this report."
+            f"The message arrived here on {arrived} and had the queue id {about.id}.{attached} If you need help, "
+            f"write to {postmaster} and include this report."
         ),
         "",
     ]

@@ -25,6 +25,7 @@ from mta.message.trace import received
 from mta.queue.conclude import Report
 from mta.reply import MailFailure
 from mta.routing.recipients import Leads
+from mta.spool.values import Damaged
 
 MAX_RETURNED: Final = 64 * 1024
 _ORIGIN: Final = Origin(listener="", protocol="local")
@@ -109,10 +110,13 @@ class Reports:
 
 
 async def _subject(message: IMessage) -> Subject:
-    found = message.header()
-    header = found if isinstance(found, bytes) else await found
-    whole = None
-    # RFC 3461 4.3
-    if message.envelope.ret == "FULL" and message.size <= MAX_RETURNED and not message.envelope.eight_bit:
-        whole = await read_whole(message)
-    return Subject(message.id, message.envelope, header, whole)
+    envelope, whole = message.envelope, None
+    try:
+        found = message.header()
+        header = found if isinstance(found, bytes) else await found
+        # RFC 3461 4.3
+        if envelope.ret == "FULL" and message.size <= MAX_RETURNED and not envelope.eight_bit:
+            whole = await read_whole(message)
+    except Damaged:
+        header = b""  # the sender is told all the same
+    return Subject(message.id, envelope, header, whole)

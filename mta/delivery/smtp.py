@@ -22,7 +22,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.address import Address, show_path
+from mta.address import Address, normal_domain, show_path
 from mta.delivery.pool import Connection, Pool
 from mta.delivery.smtp_options import SmtpOptions
 from mta.delivery.values import Batch, Limits
@@ -63,8 +63,8 @@ class SmtpDelivery:
         self._reactor = services.reactor
         self._answerer = Answerer({}, services.resolver)
         self._own = Own(names=frozenset({services.hostname}))
-        self._policy = MxPolicy(host=options.host, port=options.port, allow=options.private_networks)
-        self._hello = options.hello or services.hostname
+        self._policy = MxPolicy(host=_plain_host(options.host), port=options.port, allow=options.private_networks)
+        self._hello = normal_domain(options.hello) if options.hello else services.hostname
         self._limits = Limits(recipients=options.recipients, messages=options.messages, concurrency=options.connections)
         self._timeouts = Timeouts(
             greeting=options.greeting_timeout,
@@ -77,6 +77,7 @@ class SmtpDelivery:
         self._ticker = Ticker(self._reactor.seconds, self._reactor.callLater)
         self._pool = Pool(self._reactor.seconds, options.idle, options.messages)
         self._running: set[Deferred[None]] = set()
+        self._clients: set[SmtpClient] = set()
         self._stopped: list[Deferred[None]] = []  # calls of stop that wait for the running ones
 
     def limits(self, route: Route) -> Limits:
@@ -93,26 +94,36 @@ class SmtpDelivery:
 
     def _over(self, result: Failure | None, work: Deferred[None]) -> Failure | None:
         self._running.discard(work)
-        if not self._running:
+        self._tell_stopped()
+        return result
+
+    def _gone(self, client: SmtpClient) -> None:
+        self._clients.discard(client)
+        self._tell_stopped()
+
+    def _tell_stopped(self) -> None:
+        if self._stopped and not self._running and not self._clients:
             stopped, self._stopped = self._stopped, []
             for done in stopped:
                 done.callback(None)
-        return result
 
     async def stop(self, deadline: float) -> None:
         """See ``IDeliveryService``."""
         self._pool.close()
-        if self._running:
+        if self._running or self._clients:
             done: Deferred[None] = Deferred()
             self._stopped.append(done)
-            timer = self._reactor.callLater(deadline, self._cancel_all)
+            timer = self._reactor.callLater(deadline, self._end_all)
             await done
             if timer.active():
                 timer.cancel()
+        self._ticker.stop()
 
-    def _cancel_all(self) -> None:
+    def _end_all(self) -> None:
         for work in list(self._running):
             work.cancel()
+        for client in list(self._clients):
+            client.abort()
 
     async def _deliver(self, batch: Batch) -> None:
         started = self._reactor.seconds()
@@ -179,7 +190,8 @@ class SmtpDelivery:
 
     def _open(self, target: Target) -> Deferred[SmtpClient]:
         client = SmtpClient(self._hello, self._timeouts, self._reactor.seconds, self._ticker)
-        factory = _Factory(client)
+        client.on_gone = self._gone
+        factory = _Factory(client, self._clients)
         connector = self._reactor.connectTCP(
             target.address,
             target.port,
@@ -266,8 +278,9 @@ class _Factory(ClientFactory):
     noisy = False
     connector: Any = None
 
-    def __init__(self, client: SmtpClient) -> None:
+    def __init__(self, client: SmtpClient, opened: set[SmtpClient]) -> None:
         self._client = client
+        self._opened = opened
         self._ready = client.ready
         client.on_cancel = self._cancel
 
@@ -276,6 +289,7 @@ class _Factory(ClientFactory):
             self.connector.stopConnecting()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        self._opened.add(self._client)
         return self._client
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -286,6 +300,11 @@ class _Factory(ClientFactory):
         if isinstance(error, ConnectError) and not isinstance(error, UserError):
             why = (error.__doc__ or "").strip().rstrip(".").lower() or type(error).__name__
         self._ready.errback(ClientFailure(Reply.of(421, "4.4.1", f"No connection: {why}"), "connect"))
+
+
+def _plain_host(host: str) -> str:
+    """The smart host as DNS knows it; IP addresses as they are."""
+    return host if not host or ":" in host else normal_domain(host)
 
 
 def _where(target: Target) -> str:

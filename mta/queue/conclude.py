@@ -62,9 +62,9 @@ def failed_at_routing(reason: str) -> PermanentFailure:
 
 
 async def conclude(
-    job: Job, outcomes: Sequence[Outcome], rule: RetryRule, reporter: Reporter | None, *, now: int, random: Random
+    job: Job, outcomes: Sequence[Outcome], rule: RetryRule, reporter: Reporter, *, now: int, random: Random
 ) -> Conclusion:
-    """See the module's text.  Without a ``reporter`` nobody is told (then nothing may have failed)."""
+    """See the module's text."""
     message = job.lease.message
     recipients = {recipient.id: recipient for recipient in job.recipients}
     told: list[Event] = []
@@ -87,7 +87,7 @@ async def conclude(
         if outcome.status in (Status.FAILED, Status.EXPIRED):
             failed.append((recipient, outcome))
     report = Report()
-    if failed and reporter is not None:
+    if failed:
         report = await reporter.report(message, failed, now)
     if report.hold:
         ended = [outcome for outcome in ended if outcome.status not in (Status.FAILED, Status.EXPIRED)]

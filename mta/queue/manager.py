@@ -343,9 +343,11 @@ class Manager:
                 job, outcomes, self._setup.retry, self._reporter, now=self._now(), random=self._random
             )
         except Exception:
+            # Nothing is ended whose report could not be written: all of them wait, and are tried again.
             log.failure("the outcome of {id} could not be concluded; it is tried again", id=job.lease.message.id)
-            again = [Outcome(recipient=r.id, status=Status.DEFERRED, reply=LOCAL_ERROR) for r in job.recipients]
-            conclusion = await conclude(job, again, self._setup.retry, None, now=self._now(), random=self._random)
+            due = self._now() + round(self._setup.retry.delay(1, self._random) * 1000)
+            following = {r.id: Next(due, job.route.destination, r.hold, r.progress) for r in job.recipients}
+            conclusion = Conclusion(Result(lease=job.lease, next=following), due)
         await self._write_conclusion(conclusion)
 
     async def _write_conclusion(self, conclusion: Conclusion) -> None:

@@ -36,6 +36,7 @@ from mta.smtp.client_values import (
 )
 from mta.smtp.extensions import Capabilities
 from mta.smtp.ticker import Ticker
+from mta.smtp.transport import direct_write
 from mta.smtp.wire import BadReply, ReplyParser
 
 log = Logger()
@@ -61,6 +62,7 @@ class SmtpClient(Protocol):
         self.gone = False
         self.messages = 0  # transactions begun
         self.on_idle_end: Callable[[SmtpClient], None] | None = None
+        self.on_gone: Callable[[SmtpClient], None] | None = None
         self.on_cancel: Callable[[], None] | None = None  # how to stop a connection that is coming about
 
     # --- greeting ------------------------------------------------------------------------------------------
@@ -69,6 +71,7 @@ class SmtpClient(Protocol):
         transport: Any = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
+        self._write = direct_write(transport)
         transport.registerProducer(self, True)
         self._ticker.add(self)
         self.expect("greeting", self.timeouts.greeting, self._greeted)
@@ -153,8 +156,7 @@ class SmtpClient(Protocol):
 
     def write(self, data: bytes) -> None:
         if not self.confused:
-            transport: Any = self.transport
-            transport.write(data)
+            self._write(data)
 
     def expect(self, stage: str, seconds: float, handler: Callable[[Reply], None]) -> None:
         """A further reply is due, after those due before."""
@@ -224,6 +226,8 @@ class SmtpClient(Protocol):
             self.ready.errback(ClientFailure(reply, self._stage))
         if self._transaction is not None:
             self._transaction.fail(reply, self._stage)
+        if self.on_gone is not None:
+            self.on_gone(self)
 
     def _cancelled(self, ready: Deferred[SmtpClient]) -> None:
         # First, so that the end of the connection is not taken for the host's doing.

@@ -162,7 +162,8 @@ class Transaction:
             self._unreadable(Failure())
             return
         if not done and isinstance(work, Deferred):
-            self._streaming = work
+            if not self._data_sent:
+                self._streaming = work
             work.addErrback(self._unreadable)
 
     async def _stream(self) -> None:

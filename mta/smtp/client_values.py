@@ -15,7 +15,7 @@ SILENT: Final = Reply.of(421, "4.4.2", "The server did not answer in time")
 CONFUSED: Final = Reply.of(421, "4.5.0", "The server sent what is no reply or not its turn")
 CANCELLED: Final = Reply.of(421, "4.3.2", "The delivery was stopped")
 #: Seconds to wait for the reply to QUIT.
-QUIT_TIME: Final = 10.0
+QUIT_TIME: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

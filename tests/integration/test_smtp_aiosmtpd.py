@@ -90,11 +90,12 @@ class Aiosmtpd(TestCase):
     def setUp(self) -> None:
         self.handler = Handler()
         port = free_port()
-        server = Controller(
-            self.handler, hostname="127.0.0.1", port=port, data_size_limit=8_000_000, decode_data=False
-        )
+        server = Controller(self.handler, hostname="127.0.0.1", port=port, data_size_limit=8_000_000, decode_data=False)
         server.start()
         self.addCleanup(server.stop)
+        self.service = self.make_service(port)
+
+    def make_service(self, port: int) -> SmtpDelivery:
         services = Services(
             name="internet",
             hostname="out.a.example",
@@ -107,8 +108,9 @@ class Aiosmtpd(TestCase):
             emit=lambda event, id: None,
         )
         options = SmtpOptions(port=port, private_networks=(ip_network("127.0.0.0/8"),))
-        self.service = SmtpDelivery(options, services)
-        self.addCleanup(lambda: Deferred.fromCoroutine(self.service.stop(5)))
+        service = SmtpDelivery(options, services)
+        self.addCleanup(lambda: Deferred.fromCoroutine(service.stop(5)))
+        return service
 
     @inlineCallbacks
     def deliver(self, octets: bytes, *addresses: str) -> Generator[Deferred[None], None, list[Outcome]]:
@@ -146,11 +148,7 @@ class Aiosmtpd(TestCase):
 
     @inlineCallbacks
     def test_nobody_listens(self) -> Generator[Deferred[Any], Any, None]:
-        self.doCleanups()  # the server is gone
-        self.setUp()
-        self.service._policy = self.service._policy.__class__(
-            port=free_port(), allow=(ip_network("127.0.0.0/8"),)
-        )
+        self.service = self.make_service(free_port())
         outcomes = yield self.deliver(SMALL, "bob@b.example")
         self.assertEqual((outcomes[0].status, outcomes[0].reply.enhanced), ("deferred", "4.4.1"))
         self.assertIn("refused", outcomes[0].reply.text)

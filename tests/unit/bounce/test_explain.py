@@ -69,6 +69,7 @@ class Side(SynchronousTestCase):
         self.assertEqual(remote_host(outcome(550)), "mx1.b.example")
         self.assertEqual(remote_host(outcome(550, host="[192.0.2.1][192.0.2.1]:26")), "[192.0.2.1][192.0.2.1]:26")
         self.assertEqual(remote_host(outcome(550, host="")), "")
+        self.assertEqual(remote_host(outcome(550, host="b.example", stage="DNS")), "")
 
     def test_status(self) -> None:
         # RFC 3464 2.3.4; RFC 3463 3.5 has 4.4.7 for the time that is over

@@ -112,6 +112,11 @@ class Whole(SynchronousTestCase):
         self.assertTrue(whole["To"].startswith("=?utf-8?B?"))
         self.assertTrue(whole["To"].endswith(" :;"))
 
+    def test_without_a_header_where_it_cannot_be_read(self) -> None:
+        whole = message_from_bytes(compose(header=b""))
+        self.assertEqual(len(whole.get_payload()), 2)
+        self.assertNotIn("is attached", str(whole))
+
 
 class ForPeople(SynchronousTestCase):
     def test_what_happened_whose_side_what_to_do(self) -> None:
@@ -260,7 +265,7 @@ class Anything(SynchronousTestCase):
             failed(number, address, reply, host=host, orcpt=orcpt, stage="RCPT")
             for number, (address, reply, host, orcpt) in enumerate(cases)
         ]
-        octets = compose(*pairs, header=header, whole=whole)
+        octets = compose(*pairs, header=b"X: y\r\n" + header, whole=whole)
         # RFC 5322 2.1.1, 2.2: it can go anywhere
         self.assertTrue(octets.isascii())
         lines = octets.split(b"\r\n")

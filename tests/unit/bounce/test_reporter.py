@@ -18,7 +18,7 @@ from mta.queue.conclude import Report
 from mta.reply import PermanentFailure, Reply, TemporaryFailure
 from mta.routing.recipients import Leads
 from mta.spool.memory import MemorySpool
-from mta.spool.values import Claim, Lease, Result
+from mta.spool.values import Claim, Damaged, Lease, Result
 
 ANN = Address("ann", "a.example")
 ADMIN = Address("admin", "example.org")
@@ -155,3 +155,21 @@ class Trouble(ReporterCase):
             pairs = [(lease.recipients[0], outcome)]
             done = Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW))
             self.failureResultOf(done, TemporaryFailure)
+
+    def test_a_message_that_cannot_be_read_is_reported_without_it(self) -> None:
+        accepted = self.accept(ANN)
+        unreadable: Any = Unreadable(accepted.message)
+        lease = Lease(accepted.token, unreadable, accepted.recipients, accepted.until)
+        report = message_from_bytes(self.read(self.sent(lease)))
+        self.assertEqual(len(report.get_payload()), 2)
+        self.assertNotIn("is attached", str(report))
+
+
+class Unreadable:
+    """A message whose octets are gone."""
+
+    def __init__(self, message: Any) -> None:
+        self.id, self.envelope, self.size = message.id, message.envelope, message.size
+
+    def header(self) -> bytes:
+        raise Damaged(self.id, "gone")

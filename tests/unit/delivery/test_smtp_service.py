@@ -92,6 +92,14 @@ class Hosts(ServiceCase):
         far.accept(b"220 x\r\n")
         self.assertEqual(far.heard(), b"EHLO h.example\r\n")
 
+    def test_international_names_go_out_as_a_labels(self) -> None:
+        # RFC 5891 4.4
+        self.resolver.add("xn--bcher-kva.example", "A 192.0.2.3")
+        self.service = self.make(host="b\u00fccher.example", hello="b\u00fccher.example")
+        self.deliver(self.batch())
+        far = self.far().accept(b"220 x\r\n")
+        self.assertEqual((far.address, far.heard()), ("192.0.2.3", b"EHLO xn--bcher-kva.example\r\n"))
+
     def test_source_of_the_other_kind_is_not_used(self) -> None:
         self.service = self.make(source=("192.0.2.200",))
         self.deliver(self.batch(hop="six.example"))
@@ -319,9 +327,20 @@ class Stopping(ServiceCase):
         self.assertEqual(idle.heard(), b"QUIT\r\n")
         self.assertNoResult(stopped)
         running.take()
-        self.successResultOf(stopped)
         self.assertEqual(self.told(batch), TAKEN)
         self.assertTrue(running.heard().endswith(b"QUIT\r\n"))
+        for far in (idle, running):
+            self.assertNoResult(stopped)
+            far.say(b"221 bye\r\n").close()
+        self.successResultOf(stopped)
+
+    def test_stop_does_not_wait_long_for_a_good_bye(self) -> None:
+        self.deliver(self.batch())
+        far = self.far().greet().take()
+        stopped = Deferred.fromCoroutine(self.service.stop(60))
+        self.wait(7)
+        self.successResultOf(stopped)
+        self.assertTrue(far.transport.aborted)
 
     def test_stop_ends_what_takes_too_long(self) -> None:
         work = self.deliver(self.batch())

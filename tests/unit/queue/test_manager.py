@@ -222,6 +222,17 @@ class Delivering(ManagerCase):
         self.assertEqual(self.totals(), {"expired": 1})
         self.assertEqual(len(self.internet.batches), tries + 1)
 
+    def test_nothing_ends_whose_report_cannot_be_made(self) -> None:
+        self.internet.answer = lambda batch, recipient: NEVER
+
+        async def report(*args: Any) -> Report:
+            raise ValueError("bug")
+
+        self.patch(self.reports, "report", report)
+        self.accept("x@b.example")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.totals(), {"queued": 1})
+
     def test_who_cannot_be_told_is_held(self) -> None:
         self.internet.answer = lambda batch, recipient: NEVER
         self.reports.hold = "nobody to tell"

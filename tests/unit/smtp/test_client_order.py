@@ -7,7 +7,7 @@ from typing import Any
 from client_harness import EHLO, PLAIN, ClientCase
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.envelope import Scope
@@ -116,6 +116,22 @@ class OutOfStep(ClientCase):
         sent = self.begin()
         self.server(b"250 ok\r\n550 5.1.1 nobody\r\njunk\r\n")
         self.assertEqual(self.codes(sent), [(550, "RCPT", Scope.RECIPIENT)])
+
+
+class Spool(ClientCase):
+    def test_octets_that_come_while_they_are_asked_for(self) -> None:
+        class Late:
+            """An awaitable that waits for what is there already."""
+
+            def __await__(self) -> Any:
+                octets = yield succeed(b"one\r\n")
+                return octets
+
+        self.ready()
+        sent = self.send(pieces=[Late()])
+        self.server(b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 taken\r\n")
+        self.assertEqual(self.codes(sent)[0][0], 250)
+        self.assertTrue(self.client.usable)
 
 
 class Stopped(ClientCase):

@@ -1,0 +1,128 @@
+"""Coroutines that need no wait cost no Deferred; those that do, end as they would under Twisted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.waiting import as_deferred, background, step
+
+
+class Steps(SynchronousTestCase):
+    def waiting(self, coroutine: Any) -> Deferred[Any]:
+        done, result = step(coroutine)
+        self.assertFalse(done)
+        assert isinstance(result, Deferred)
+        return result
+
+    def test_no_wait_no_deferred(self) -> None:
+        async def work() -> int:
+            return 7
+
+        self.assertEqual(step(work()), (True, 7))
+
+    def test_what_it_raises_at_once_is_raised(self) -> None:
+        async def work() -> None:
+            raise ValueError("x")
+
+        self.assertRaises(ValueError, step, work())
+
+    def test_waits_for_one_after_the_other(self) -> None:
+        first: Deferred[int] = Deferred()
+        second: Deferred[int] = Deferred()
+
+        async def inner() -> int:
+            return await first
+
+        async def work() -> int:
+            return await inner() + await second
+
+        result = self.waiting(work())
+        first.callback(1)
+        self.assertNoResult(result)
+        second.callback(2)
+        self.assertEqual(self.successResultOf(result), 3)
+
+    def test_ten_thousand_answers_that_are_there_at_once(self) -> None:
+        first: Deferred[int] = Deferred()
+
+        async def work() -> int:
+            total = await first
+            for _ in range(10_000):
+                total += await succeed(1)
+            return total
+
+        result = self.waiting(work())
+        first.callback(0)
+        self.assertEqual(self.successResultOf(result), 10_000)
+
+    def test_failure_can_be_caught_and_waited_on_after(self) -> None:
+        first: Deferred[int] = Deferred()
+
+        async def work() -> str:
+            try:
+                await first
+            except ValueError:
+                try:
+                    await fail(KeyError("k"))
+                except KeyError:
+                    return "both"
+            return "none"
+
+        result = self.waiting(work())
+        first.errback(ValueError("x"))
+        self.assertEqual(self.successResultOf(result), "both")
+
+    def test_failure_goes_on(self) -> None:
+        first: Deferred[int] = Deferred()
+
+        async def work() -> int:
+            return await first
+
+        result = self.waiting(work())
+        first.errback(ValueError("x"))
+        self.failureResultOf(result, ValueError)
+
+    def test_cancelling_reaches_what_it_waits_for(self) -> None:
+        cancelled: list[Any] = []
+        first: Deferred[int] = Deferred(cancelled.append)
+
+        async def work() -> str:
+            try:
+                await first
+            except CancelledError:
+                return "stopped"
+            return "ended"
+
+        result = self.waiting(work())
+        result.cancel()
+        self.assertEqual(cancelled, [first])
+        self.assertEqual(self.successResultOf(result), "stopped")
+
+    def test_cancelling_what_does_not_care(self) -> None:
+        first: Deferred[int] = Deferred()
+
+        async def work() -> int:
+            return await first
+
+        result = self.waiting(work())
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+
+
+class Background(SynchronousTestCase):
+    def test_failure_is_logged_never_dropped(self) -> None:
+        told: list[Any] = []
+        result = background(fail(ValueError("x")), "work", told.append)
+        self.successResultOf(result)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(len(told), 1)
+
+    def test_any_awaitable(self) -> None:
+        async def work() -> int:
+            return 7
+
+        self.assertEqual(self.successResultOf(as_deferred(work())), 7)
+        self.assertEqual(self.successResultOf(as_deferred(succeed(8))), 8)
