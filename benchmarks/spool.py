@@ -66,7 +66,8 @@ async def measure(folder: str, sessions: int, messages: int) -> str:
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     totals = await spool.totals()
     await spool.close()
-    assert not totals.unaccounted and totals.accepted == messages // sessions * sessions
+    if totals.unaccounted or totals.accepted != messages // sessions * sessions:
+        raise SystemExit(f"the spool lost count: {totals}")
     return (
         f"{totals.accepted / wall:,.0f} messages/s accepted and finished (1 KiB, {sessions} sessions), "
         f"{cpu / totals.accepted * 1000:.3f} ms of CPU a message"

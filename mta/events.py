@@ -44,13 +44,13 @@ class Event(NamedTuple):
 class Kind:
     """One kind of event.  Calling it makes the event."""
 
-    __slots__ = ("code", "fields", "meaning", "sentence")
+    __slots__ = ("_texts", "code", "fields", "meaning")
 
     def __init__(self, code: str, meaning: str, sentence: str) -> None:
         self.code = code
         self.meaning = meaning
-        self.sentence = sentence
-        self.fields = tuple(re.findall(r"\{(\w+)", sentence))
+        self._texts = re.split(r"\{\w+\}", sentence)
+        self.fields = tuple(re.findall(r"\{(\w+)\}", sentence))
         KINDS[code] = self
 
     def __call__(self, at: int = 0, recipient: int = -1, /, **args: Any) -> Event:
@@ -58,8 +58,15 @@ class Kind:
 
     def describe(self, args: dict[str, Any]) -> str:
         """The sentence with its arguments, escaped; an argument that is missing shows as ``?``."""
-        shown = {name: _show(args.get(name, "?")) for name in self.fields}
-        return self.sentence.format_map(shown).rstrip()
+        parts = self._texts[:1]
+        for name, text in zip(self.fields, self._texts[1:], strict=True):
+            value = args.get(name, "?")
+            if type(value) is str and value.isascii() and value.isprintable() and "\\" not in value:
+                parts.append(value)  # what nearly every argument is
+            else:
+                parts.append(_show(value))
+            parts.append(text)
+        return "".join(parts).rstrip()
 
 
 def _show(value: Any) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mta.events import Event
     from mta.message.edits import Edit
     from mta.reply import Reply
+    from mta.routing.recipients import Leads
     from mta.routing.values import Admission, Answer, Expansion, Facts, Needs, Route
     from mta.spool.values import (
         Change,
@@ -285,8 +286,11 @@ class IQueue(Interface):
     def birth_claim() -> Claim | None:
         """The claim for ``ISpool.commit``; None when the active set is full: it waits in the spool then."""
 
-    def take(lease: Lease | None) -> None:
-        """What the commit returned; delivery begins."""
+    def take(lease: Lease | None, leads: Leads | None = None) -> None:
+        """What the commit returned; delivery begins.
+
+        ``leads`` are the routes that were found a moment ago: they need not be found again.
+        """
 
 
 class IProvider(Interface):

@@ -11,6 +11,7 @@ a reload changes nothing and says why.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -20,7 +21,6 @@ from random import SystemRandom
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet import reactor as _global_reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -37,11 +37,15 @@ from mta.admin.watchdog import Watchdog, notify_systemd
 from mta.build import OWNER, Parts, World
 from mta.config.fingerprint import changed_needing_restart
 from mta.config.load import Configuration, ConfigurationError, load
+from mta.reactor import install as install_reactor
 from mta.smtp.context import MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.values import SpoolLocked, SpoolUnusable
 from mta.waiting import background
+
+install_reactor()
+from twisted.internet import reactor as _global_reactor  # noqa: E402  # ours, unless there was one
 
 log = Logger()
 reactor: Any = _global_reactor
@@ -50,6 +54,8 @@ reactor: Any = _global_reactor
 STOP_TIME: Final = 20.0
 #: Threads for blocking disk work of delivery services; the spool has its own.
 DISK_THREADS: Final = 4
+#: Objects made, less those freed, before the cycle collector looks at the youngest; and so on.
+GC_THRESHOLDS: Final = (20_000, 20, 20)
 #: File descriptors that are needed beside one a connection: spool, logs, outbound connections, DNS.
 SPARE_DESCRIPTORS: Final = 512
 
@@ -169,6 +175,11 @@ class MailService(Service):
         self._listen_control(state)
         self._watchdog.start()
         self._started = time.monotonic()
+        # What lives as long as the process need not be looked at again by the cycle collector, and what a message
+        # needs is freed by counting: without this the collector takes a twentieth of the time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         reactor.callWhenRunning(self._install_signals)
         background(self._recover(), "start")
 

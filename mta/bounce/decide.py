@@ -2,8 +2,8 @@
 
 Contract: the sender is told unless the recipient's NOTIFY says no (RFC 3461 4.1).  Nothing is ever sent to the
 null reverse-path (RFC 5321 4.5.5): when such a message fails the postmaster is told, and when it is the
-postmaster's copy of such a message that failed, nobody is left: it is held.  So no chain is longer than message,
-report, notice to the postmaster.
+postmaster's copy of such a message that failed, nobody is left: it is held, and with it whatever failed at the
+same moment.  So no chain is longer than message, report, notice to the postmaster.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def decide(envelope: Envelope, failed: Sequence[Failed], postmaster: Address, at
         return Plan(events=silent)
     if envelope.reverse_path is not None:
         return Plan(Notice(envelope.reverse_path, Kind.FAILURE, told), silent)
-    if any(_same(address, postmaster) for pair in told for address in (pair[0].address, pair[0].original)):
+    if any(_is_postmaster(it, postmaster) for recipient, _ in told for it in (recipient.address, recipient.original)):
         return Plan(hold=NOBODY_LEFT)
     return Plan(Notice(postmaster, Kind.DOUBLE_BOUNCE, told), silent)
 
@@ -70,5 +70,8 @@ def _wants_failure(notify: str) -> bool:
     return not notify or "FAILURE" in notify.upper().split(",")
 
 
-def _same(one: Address, other: Address) -> bool:
-    return one.domain == other.domain and fold(one.local) == fold(other.local)
+def _is_postmaster(address: Address, postmaster: Address) -> bool:
+    if not address.domain:
+        # RFC 5321 4.5.1: the only mailbox that may stand without a domain, and it is ours.
+        return address.is_postmaster
+    return address.domain == postmaster.domain and fold(address.local) == fold(postmaster.local)

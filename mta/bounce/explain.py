@@ -7,12 +7,16 @@ them for ours.  The meaning is that of the enhanced status code (RFC 3463 3), or
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 
+from mta.address import host_literal
 from mta.envelope import Outcome, Recipient, Status
 
 #: Stages of a delivery at which it is the remote host that speaks.
 _SPOKEN: Final = frozenset({"greeting", "EHLO", "HELO", "MAIL", "RCPT", "DATA", "end of data"})
+#: Stages at which no host was spoken to.
+_NOT_MET: Final = frozenset({"routing", "DNS", "connect"})
 _ENHANCED = re.compile(r"[45]\.([0-9]{1,3})\.([0-9]{1,3})\Z")
 
 YOURS: Final = "yours: something about the address or the message has to change"
@@ -24,7 +28,7 @@ _CHECK_ADDRESS: Final = (
     "Check the address for typing mistakes; if it is right, ask the recipient by other means for one that works."
 )
 _OTHER_MEANS: Final = "Reach the recipient by other means and send them this report."
-_SHOW_ADMIN: Final = "Send this report to the postmaster named above."
+_SHOW_ADMIN: Final = "Send this report to the postmaster named below."
 _LATER: Final = "Send the message again later; if that fails too, reach the recipient by other means."
 
 
@@ -90,11 +94,21 @@ def their_words(outcome: Outcome) -> bool:
 
 
 def remote_host(outcome: Outcome) -> str:
-    """The name of the host that was tried, without address and port; "" if none was."""
-    if outcome.attempt.get("stage") in ("DNS", "routing"):
-        return ""  # what stands there is the domain
+    """The host that had a part in it, by name or as an address literal, without its port; "" if none had.
+
+    Before there is a connection there is no remote MTA (RFC 3464 2.3.5).
+    """
+    if outcome.attempt.get("stage") in _NOT_MET:
+        return ""
     where = str(outcome.attempt.get("host", ""))
-    return where.partition("[")[0] or where
+    if where.startswith("["):
+        return where[: where.find("]") + 1]
+    name = where.partition("[")[0]
+    try:
+        ip_address(name)
+    except ValueError:
+        return name
+    return host_literal(name)
 
 
 def status_code(outcome: Outcome) -> str:
@@ -118,7 +132,7 @@ def explain(recipient: Recipient, outcome: Outcome) -> Explanation:
     meaning = _MEANINGS.get(key) or _MEANINGS.get(key.partition(".")[0])
     if recipient.progress.get("bounce") is not None:
         meaning = _GIVEN_UP
-    elif not outcome.attempt.get("host") and not key.startswith(("1.", "4.")):
+    elif not outcome.attempt.get("host") and not key.startswith(("1.", "2.", "4.")):
         meaning = _OUR_TROUBLE
     elif meaning is None:
         meaning = _REFUSED

@@ -110,36 +110,34 @@ def _references(header: bytes) -> list[str]:
 
 
 def _human_part(notice: Notice, about: Subject, hostname: str, postmaster: Address) -> bytes:
-    one = len(notice.failed) == 1
-    who = "this recipient" if one else "these recipients"
-    if notice.kind is Kind.DOUBLE_BOUNCE:
-        opening = (
-            f"A message without a return path, as reports like this one are, could not be delivered to {who}. "
-            "It has no sender who could be told, so this notice goes to the postmaster. Nobody else is told."
-        )
-    else:
-        opening = f"Your message could not be delivered to {who}. This mail system will not try again."
-    arrived = date_text(about.envelope.arrived)
-    attached = f" Its {'text' if _returns_whole(about) else 'header'} is attached." if about.header else ""
-    lines = [
-        f"This is the mail system at {hostname}.",
-        "",
-        *_wrapped(opening),
-        "",
-    ]
+    lines = [f"This is the mail system at {hostname}.", "", *_wrapped(_opening(notice)), ""]
     for failed in notice.failed:
-        lines += [*_about_one(failed), ""]
-    lines += [
-        *_wrapped(
-            f"The message arrived here on {arrived} and had the queue id {about.id}.{attached} If you need help, "
-            f"write to {postmaster} and include this report."
-        ),
-        "",
-    ]
+        lines += [*_about_one(failed, notice.kind), ""]
+    lines += [*_wrapped(_closing(notice, about, postmaster)), ""]
     return _text_part("\r\n".join(lines).encode("utf-8", "backslashreplace"))
 
 
-def _about_one(failed: Failed) -> list[str]:
+def _opening(notice: Notice) -> str:
+    who = "this recipient" if len(notice.failed) == 1 else "these recipients"
+    if notice.kind is Kind.DOUBLE_BOUNCE:
+        return (
+            f"A message without a return path, as reports like this one are, could not be delivered to {who}. "
+            "It has no sender who could be told, so this notice goes to the postmaster. Nobody else is told. "
+            "Most often it is a report about mail with a forged sender; then nothing has to be done."
+        )
+    return f"Your message could not be delivered to {who}. This mail system will not try again."
+
+
+def _closing(notice: Notice, about: Subject, postmaster: Address) -> str:
+    text = f"The message arrived here on {date_text(about.envelope.arrived)} and had the queue id {about.id}."
+    if about.header:
+        text += f" Its {'text' if _returns_whole(about) else 'header'} is attached."
+    if notice.kind is Kind.FAILURE:
+        text += f" If you need help, write to {postmaster} and include this report."
+    return text
+
+
+def _about_one(failed: Failed, kind: Kind) -> list[str]:
     recipient, outcome = failed
     explanation = explain(recipient, outcome)
     name = f"<{escape(str(recipient.original))}>"
@@ -148,9 +146,9 @@ def _about_one(failed: Failed) -> list[str]:
     lines = [
         name,
         *_item("What happened", explanation.happened),
-        *_item("Whose side", explanation.side + "."),
-        *_item("What to do", explanation.advice),
     ]
+    if kind is Kind.FAILURE:  # these speak to the sender
+        lines += [*_item("Whose side", explanation.side + "."), *_item("What to do", explanation.advice)]
     words = escape(str(outcome.reply)[:MAX_WORDS])
     if their_words(outcome):
         host = escape(str(outcome.attempt["host"]))

@@ -3,14 +3,18 @@
 Contract: ``Reports.report`` returns messages for ``Result.spawned``: a failure and the report of it become
 durable in one transaction.  The report has the null reverse-path and the right of ourselves; its recipient is
 expanded and routed like any other.  Where that is not possible now it waits unrouted; where it never is, held.
-How it fails: an error of the spool is raised, and what was begun is aborted; nothing has been promised then.
-Limits: a message is returned whole only on RET=FULL and up to ``MAX_RETURNED`` octets.
+How it fails: where a report cannot be written (the spool will not take it, a fault of our own), what was begun is
+aborted, and the recipients it is about are held with the reason: they never end untold.
+Limits: a report lists ``MAX_LISTED`` recipients, for more there are several; a message is returned whole only on
+RET=FULL and up to ``MAX_RETURNED`` octets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
+
+from twisted.logger import Logger
 
 from mta import events
 from mta.address import Address
@@ -27,6 +31,9 @@ from mta.reply import MailFailure
 from mta.routing.recipients import Leads
 from mta.spool.values import Damaged
 
+log = Logger()
+
+MAX_LISTED: Final = 1000
 MAX_RETURNED: Final = 64 * 1024
 _ORIGIN: Final = Origin(listener="", protocol="local")
 _UNROUTED: Final = Destination("", "")
@@ -59,11 +66,24 @@ class Reports:
         plan = decide(message.envelope, failed, self._postmaster, now)
         if plan.notice is None:
             return Report(events=plan.events, hold=plan.hold)
-        composed = await self.compose(message, plan.notice, now)
-        return Report(spawned=(composed.incoming,), events=(*plan.events, *composed.events))
+        notice, composed = plan.notice, list[Composed]()
+        try:
+            for start in range(0, len(notice.failed), MAX_LISTED):
+                part = notice._replace(failed=notice.failed[start : start + MAX_LISTED])
+                composed.append(await self.compose(message, part, now))
+        except Exception as error:
+            for one in composed:
+                one.incoming.abort()
+            why = str(error) or type(error).__name__
+            log.failure("the report about {id} could not be written", id=message.id)
+            return Report(hold=f"the report to {notice.to} could not be written: {why}")
+        return Report(
+            spawned=tuple(one.incoming for one in composed),
+            events=(*plan.events, *(event for one in composed for event in one.events)),
+        )
 
     async def compose(self, message: IMessage, notice: Notice, now: int) -> Composed:
-        """Write and seal the report."""
+        """Write and seal one report.  Raises what the spool raises; nothing is left of it then."""
         about = await _subject(message)
         leads = await self._route(notice.to, now)
         incoming = self._spool.begin(0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, UserError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, Protocol
@@ -38,6 +38,7 @@ from mta.smtp.client import SmtpClient
 from mta.smtp.client_values import Answer, ClientFailure, Outgoing, Sent, Timeouts
 from mta.smtp.extensions import Capabilities
 from mta.smtp.ticker import Ticker
+from mta.waiting import step
 
 #: Addresses that are tried for one batch; RFC 5321 5.1 asks for two at least.
 MOST_TARGETS: Final = 10
@@ -86,10 +87,11 @@ class SmtpDelivery:
 
     def deliver(self, batch: Batch) -> Deferred[None]:
         """See ``IDeliveryService``.  Cancelling ends the connection that is in use or coming about."""
-        work = Deferred.fromCoroutine(self._deliver(batch))
-        if not work.called:
-            self._running.add(work)
-            work.addBoth(self._over, work)
+        done, work = step(self._deliver(batch))
+        if done or not isinstance(work, Deferred):
+            return succeed(None)
+        self._running.add(work)
+        work.addBoth(self._over, work)
         return work
 
     def _over(self, result: Failure | None, work: Deferred[None]) -> Failure | None:

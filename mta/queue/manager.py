@@ -19,6 +19,7 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta import events
@@ -27,12 +28,14 @@ from mta.envelope import Destination, Outcome, Recipient, Scope, Status
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IQueue, IRouter, ISpool
 from mta.queue.conclude import Conclusion, Reporter, conclude, failed_at_routing, worst_scope
+from mta.queue.refill import LOOK_SOON, Refill
 from mta.queue.retry import RetryRule
 from mta.queue.schedule import Job, Lane, Schedule, Start
 from mta.reply import LOCAL_ERROR, MailFailure, Reply, failure_reply
 from mta.routing.ask import Answerer, resolve
+from mta.routing.recipients import Leads
 from mta.routing.values import Route
-from mta.spool.values import Claim, Due, Lease, Next, Result
+from mta.spool.values import Claim, Lease, Next, Result
 from mta.waiting import background, step
 
 log = Logger()
@@ -40,13 +43,6 @@ log = Logger()
 LEASE_SECONDS: Final = 1800.0
 #: Leases are renewed, overdue attempts cancelled and rested destinations woken at this pace, in seconds.
 TICK: Final = 30.0
-#: The spool is looked at at least this often, in seconds, whatever the timers say: the wall clock may jump.
-LONGEST_SLEEP: Final = 60.0
-TROUBLE_PAUSE: Final = 5.0
-LOOK_SOON: Final = 0.5
-#: Recipients claimed at once for one destination.
-SLICE: Final = 200
-DUE_PAGE: Final = 100
 #: Attempts whose outcomes are not written yet; above it no delivery begins.
 UNWRITTEN: Final = 2000
 
@@ -101,13 +97,18 @@ class Manager:
         self._unwritten = 0
         self._routing = 0
         self._dispatching = False
-        self._refilling = False
-        self._refill_again = False
-        self._overflow = False  # something stayed in the spool because the active set was full
-        self._started = False
+        self._refill = Refill(
+            spool=spool,
+            schedule=self.schedule,
+            reactor=reactor,
+            now=now,
+            claim=self._claim,
+            take=self._take,
+            room=lambda: self._setup.active,
+            done=self._dispatch,
+        )
         self._stopping = False
         self._idle: list[Deferred[None]] = []
-        self._timer: Any = None
         self._ticker: Any = None
         self._renewed = reactor.seconds()
 
@@ -115,17 +116,25 @@ class Manager:
 
     def birth_claim(self) -> Claim | None:
         """See ``IQueue``."""
-        if self._stopping or not self._started or self.schedule.size >= self._setup.active:
-            self._overflow = True
+        if not self._refill.running or self.schedule.size >= self._setup.active:
+            self._refill.overflow = True
             return None
+        return self._claim()
+
+    def _claim(self) -> Claim:
         return Claim(self._owner, self._now() + round(LEASE_SECONDS * 1000))
 
-    def take(self, lease: Lease | None) -> None:
+    def take(self, lease: Lease | None, leads: Leads | None = None) -> None:
         """See ``IQueue``."""
         if lease is not None:
-            self._take(lease)
+            if leads is not None and len(leads.recipients) == 1 and leads.router is self._setup.router:
+                # What most mail is: one recipient, routed a moment ago by the configuration in force.
+                self._leases[lease.token] = (lease, 1)
+                self.schedule.add(Job(lease, leads.routes[0]))
+            else:
+                self._take(lease)
             self._dispatch()
-        elif self._started:
+        else:
             # Nothing was claimed: it is held, due later, or there was no room.
             self.look_soon()
 
@@ -133,17 +142,16 @@ class Manager:
 
     def start(self) -> None:
         """Begin; what waits in the spool is claimed as there is room, never loaded whole."""
-        self._started = True
         self._ticker = self._reactor.callLater(TICK, self._tick)
-        self.poke()
+        self._refill.start()
 
     def poke(self) -> None:
         """The spool may have something due: a change by an operator, a report of ours, a start."""
-        self._wake_within(0.0)
+        self._refill.within(0.0)
 
     def look_soon(self) -> None:
         """Something waits in the spool in nobody's lease; many of them come together."""
-        self._wake_within(LOOK_SOON)
+        self._refill.within(LOOK_SOON)
 
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
@@ -159,9 +167,9 @@ class Manager:
     async def stop(self, deadline: float) -> None:
         """Begin nothing new; give running deliveries ``deadline`` seconds; give back what waits."""
         self._stopping = True
-        for timer in (self._timer, self._ticker):
-            if timer is not None and timer.active():
-                timer.cancel()
+        self._refill.stop()
+        if self._ticker is not None and self._ticker.active():
+            self._ticker.cancel()
         waiting = [job.lease for lane in self.schedule.lanes.values() for job in lane.drain()]
         stops = [background(service.stop(deadline), "stop") for service in self._setup.services.values()]
         if waiting:
@@ -194,6 +202,7 @@ class Manager:
             setup = self._setup
             facts: dict[Any, Any] = {}
             groups: dict[Any, tuple[Route, list[Recipient]]] = {}
+            troubles: list[tuple[Recipient, Exception]] = []
             for recipient in lease.recipients:
                 try:
                     if "bounce" in recipient.progress:
@@ -207,7 +216,7 @@ class Manager:
                     if not isinstance(route, Route):
                         route = await route
                 except Exception as error:
-                    await self._unroutable(lease, recipient, error)
+                    troubles.append((recipient, error))
                     continue
                 key = (route.destination, tuple(route.facts.items()), route.hold)
                 groups.setdefault(key, (route, []))[1].append(recipient)
@@ -216,6 +225,8 @@ class Manager:
                     await self._hold(lease, route, recipients)
                 else:
                     self._add_jobs(lease, route, recipients)
+            if troubles:
+                await self._unroutable(lease, troubles)
         except Exception:
             log.failure("{id} could not be routed; it waits for the next start", id=lease.message.id)
         finally:
@@ -244,17 +255,24 @@ class Manager:
         )
         await self._write(result)
 
-    async def _unroutable(self, lease: Lease, recipient: Recipient, error: Exception) -> None:
-        if not isinstance(error, MailFailure):
-            log.failure("routing of {address} failed", address=str(recipient.address))
-        reply = failure_reply(error)
-        status = Status.FAILED if reply.permanent else Status.DEFERRED
-        outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt={"stage": "routing"})
-        job = Job(
-            Lease(lease.token, lease.message, (recipient,), lease.until),
-            Route(destination=recipient.destination),
-        )
-        await self._end(job, [outcome])
+    async def _unroutable(self, lease: Lease, troubles: list[tuple[Recipient, Exception]]) -> None:
+        """Those that cannot be routed, each place where they wait at once: one report for all of them."""
+        places: dict[Destination, list[tuple[Recipient, Outcome]]] = {}
+        for recipient, error in troubles:
+            if not isinstance(error, MailFailure):
+                log.failure(
+                    "routing of {address} failed",
+                    failure=Failure(error),
+                    address=str(recipient.address),
+                )
+            reply = failure_reply(error)
+            status = Status.FAILED if reply.permanent else Status.DEFERRED
+            outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt={"stage": "routing"})
+            places.setdefault(recipient.destination, []).append((recipient, outcome))
+        for destination, group in places.items():
+            some = tuple(recipient for recipient, _ in group)
+            job = Job(Lease(lease.token, lease.message, some, lease.until), Route(destination=destination))
+            await self._end(job, [outcome for _, outcome in group])
 
     # --- one attempt ---------------------------------------------------------------------------------------
 
@@ -335,7 +353,7 @@ class Manager:
         lane.due_more = True
         if waiting:
             background(self._spool.release(waiting), "release")
-        self._wake_within(rest)
+        self._refill.within(rest)
 
     async def _end(self, job: Job, outcomes: list[Outcome]) -> None:
         try:
@@ -343,11 +361,17 @@ class Manager:
                 job, outcomes, self._setup.retry, self._reporter, now=self._now(), random=self._random
             )
         except Exception:
-            # Nothing is ended whose report could not be written: all of them wait, and are tried again.
+            # Nothing fails whose report could not be written: it waits, and is tried again.
             log.failure("the outcome of {id} could not be concluded; it is tried again", id=job.lease.message.id)
             due = self._now() + round(self._setup.retry.delay(1, self._random) * 1000)
-            following = {r.id: Next(due, job.route.destination, r.hold, r.progress) for r in job.recipients}
-            conclusion = Conclusion(Result(lease=job.lease, next=following), due)
+            ended = tuple(o for o in outcomes if o.status.final and o.status not in (Status.FAILED, Status.EXPIRED))
+            delivered = {outcome.recipient for outcome in ended}
+            following = {
+                r.id: Next(due, job.route.destination, r.hold, r.progress)
+                for r in job.recipients
+                if r.id not in delivered
+            }
+            conclusion = Conclusion(Result(lease=job.lease, outcomes=ended, next=following), due)
         await self._write_conclusion(conclusion)
 
     async def _write_conclusion(self, conclusion: Conclusion) -> None:
@@ -357,7 +381,7 @@ class Manager:
         if conclusion.result.spawned:
             self.poke()
         elif conclusion.due is not None:
-            self._wake_within((conclusion.due - self._now()) / 1000)
+            self._refill.within((conclusion.due - self._now()) / 1000)
 
     async def _write(self, result: Result) -> None:
         self._unwritten += 1
@@ -384,94 +408,13 @@ class Manager:
             self._note_idle()
             return
         self._dispatch()
-        lane_low = lane.due_more and lane.recipients < SLICE // 4
-        room_again = self._overflow and self.schedule.size < self._setup.active * 3 // 4
-        if lane_low or room_again:
-            self._wake_within(0.0)
+        self._refill.after(lane)
 
     def _note_idle(self) -> None:
         if self._idle and not (self._running or self._unwritten or self._routing):
             idle, self._idle = self._idle, []
             for waiting in idle:
                 waiting.callback(None)
-
-    # --- from the spool ------------------------------------------------------------------------------------
-
-    def _wake_within(self, seconds: float) -> None:
-        """Look into the spool so many seconds from now at the latest."""
-        if self._stopping or not self._started:
-            return
-        seconds = min(max(seconds, 0.0), LONGEST_SLEEP)
-        timer = self._timer
-        if timer is not None and timer.active():
-            if timer.getTime() <= self._reactor.seconds() + seconds:
-                return
-            timer.cancel()
-        self._timer = self._reactor.callLater(seconds, self._wake)
-
-    def _wake(self) -> None:
-        if self._refilling:
-            self._refill_again = True
-            return
-        self._refilling = True
-        background(self._refill(), "claiming from the spool")
-
-    async def _refill(self) -> None:
-        soonest = self._now() + round(LONGEST_SLEEP * 1000)
-        pause: float | None = None
-        try:
-            self.schedule.wake(self._reactor.seconds())
-            self._overflow = False
-            soonest = min(soonest, await self._claim_due())
-        except MailFailure as failure:
-            log.warn("the spool could not be asked: {failure}", failure=str(failure))
-            pause = TROUBLE_PAUSE
-        finally:
-            self._refilling = False
-            rested = self.schedule.next_wake(self._reactor.seconds())
-            wait = (soonest - self._now()) / 1000 if pause is None else pause
-            if rested is not None:
-                wait = min(wait, rested - self._reactor.seconds())
-            if self._refill_again:
-                self._refill_again = False
-                wait = 0.0
-            self._wake_within(wait)
-            self._dispatch()
-
-    async def _claim_due(self) -> int:
-        """Claim a slice for each destination that has something due; returns when the next falls due."""
-        after: Due | None = None
-        soonest = self._now() + round(LONGEST_SLEEP * 1000)
-        while not self._stopping:
-            if self.schedule.size >= self._setup.active:
-                self._overflow = True
-                break
-            page = await self._spool.due(self._now(), after, DUE_PAGE)
-            for due in page:
-                if due.first_due > self._now():
-                    soonest = min(soonest, due.first_due)
-                elif self.schedule.size < self._setup.active:
-                    await self._claim(due.destination)
-            if len(page) < DUE_PAGE:
-                break
-            after = page[-1]
-        return soonest
-
-    async def _claim(self, destination: Destination) -> None:
-        lane = self.schedule.lanes.get(destination)
-        resting = lane is not None and self._reactor.seconds() < lane.window.rests_until
-        if resting or (lane is not None and lane.recipients >= SLICE // 4):
-            return
-        now = self._now()
-        leases = await self._spool.claim(self._owner, destination, now, now + round(LEASE_SECONDS * 1000), SLICE)
-        claimed = 0
-        for lease in leases:
-            claimed += len(lease.recipients)
-            self._take(lease)
-        lane = self.schedule.lanes.get(destination)
-        if lane is not None:
-            lane.due_more = claimed >= SLICE
-        self._dispatch()
 
     # --- time ----------------------------------------------------------------------------------------------
 

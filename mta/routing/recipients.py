@@ -29,6 +29,8 @@ class Leads(NamedTuple):
 
     recipients: tuple[Recipient, ...]
     events: tuple[Event, ...]
+    routes: tuple[Route, ...] = ()  # of the recipients, in their order
+    router: IRouter | None = None  # who found them
 
 
 async def lead(
@@ -40,6 +42,7 @@ async def lead(
 ) -> Leads:
     """Expand and route; see the module's text.  ``now`` is UTC milliseconds: when they are due."""
     recipients: dict[Address, Recipient] = {}
+    routes: list[Route] = []
     told: list[Event] = []
     for original in addresses:
         expansion = resolve(partial(router.expand, original), facts, answerer)
@@ -57,6 +60,7 @@ async def lead(
                 route = await route
             if number < MAX_TOLD:
                 told.append(_routed(number, address, route, now))
+            routes.append(route)
             recipients[identity] = Recipient(
                 id=number,
                 address=address,
@@ -66,7 +70,7 @@ async def lead(
                 due=now,
                 hold=route.hold,
             )
-    return Leads(tuple(recipients.values()), tuple(told))
+    return Leads(tuple(recipients.values()), tuple(told), tuple(routes), router)
 
 
 def _routed(number: int, address: Address, route: Route, now: int) -> Event:

@@ -22,6 +22,7 @@ def direct_write(transport: Any) -> Callable[[bytes], None]:
         write: Callable[[bytes], None] = transport.write
         return write
     buffered: Any = transport  # its buffers are Twisted's own affair, and have been these names since 2003
+    send = transport.socket.send
 
     def write_now(data: bytes) -> None:
         if (
@@ -33,9 +34,11 @@ def direct_write(transport: Any) -> Callable[[bytes], None]:
         ):
             transport.write(data)
             return
-        sent = transport.writeSomeData(data)
+        try:
+            sent = send(data)
+        except OSError:
+            sent = 0  # a full socket, or an error that the reactor will meet again
         if sent != len(data):
-            # A full socket, or an error that the reactor will meet again.
-            transport.write(data[sent:] if isinstance(sent, int) else data)
+            transport.write(data[sent:])
 
     return write_now

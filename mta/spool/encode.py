@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json import JSONEncoder, loads
 from typing import Any, Final
 
@@ -59,23 +60,38 @@ _UNQUOTE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def encode_envelope(envelope: Envelope) -> str:
-    """All but the reverse-path, which has a column of its own."""
-    origin = envelope.origin
+    """All but the reverse-path and the arrival, which have columns of their own."""
+    return _encode_envelope(
+        envelope.origin,
+        envelope.body,
+        envelope.eight_bit,
+        envelope.ret,
+        envelope.envid,
+        envelope.smtputf8,
+        envelope.requiretls,
+        envelope.deliver_by,
+        envelope.configuration,
+        envelope.rights,
+    )
+
+
+@lru_cache(maxsize=1024)  # the messages of one connection differ in none of these
+def _encode_envelope(origin: Origin, *values: Any) -> str:
+    *plain, rights = values
     fields: dict[str, Any] = {
-        name: value for name, default in _ENVELOPE if (value := getattr(envelope, name)) != default
+        name: value for (name, default), value in zip(_ENVELOPE, plain, strict=True) if value != default
     }
-    fields["arrived"] = envelope.arrived
     fields["origin"] = {name: value for name, default in _ORIGIN if (value := getattr(origin, name)) != default}
-    if envelope.rights:
-        fields["rights"] = sorted(envelope.rights)
+    if rights:
+        fields["rights"] = sorted(rights)
     return dump(fields)
 
 
-def decode_envelope(text: str, sender: str | None) -> Envelope:
+def decode_envelope(text: str, sender: str | None, arrived: int) -> Envelope:
     fields = loads(text)
     origin = {"listener": "", "protocol": "", **fields.pop("origin")}
     rights = frozenset(Right(right) for right in fields.pop("rights", ()))
-    return Envelope(origin=Origin(**origin), reverse_path=decode_path(sender), rights=rights, **fields)
+    return Envelope(origin=Origin(**origin), reverse_path=decode_path(sender), arrived=arrived, rights=rights, **fields)
 
 
 def encode_path(path: ReversePath) -> str | None:

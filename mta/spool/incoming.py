@@ -133,7 +133,7 @@ class Incoming:
             raise ValueError("the message is sealed or aborted")
         if not self.recipients:
             raise ValueError("a message without recipients")
-        self.edits = merge(edits) if edits else ()
+        self.edits = merge(edits) if len(edits) > 1 else tuple(edits)
         self.story = stamp(story, envelope.arrived)
         self.envelope = envelope
         return None if self._large is None else self._large.seal()

@@ -21,21 +21,15 @@ SLICE: Final = 20_000
 
 def load_message(db: sqlite3.Connection, number: int, bodies: Bodies, limit: int = HEADER_LIMIT) -> StoredMessage:
     """The message without its octets.  Raises ``KeyError``, ``Damaged``."""
-    query = "SELECT envelope, sender, edits, stored, external FROM message WHERE id = ?"
+    query = "SELECT envelope, sender, arrived, edits, stored, external FROM message WHERE id = ?"
     try:
         row = db.execute(query, (number,)).fetchone()
         if row is None:
             raise KeyError(id_text(number))
-        envelope, sender, edits, stored, external = row
+        text, sender, arrived, edits, stored, external = row
+        envelope = decode_envelope(text, sender, arrived)
         return StoredMessage(
-            number,
-            decode_envelope(envelope, sender),
-            decode_edits(edits),
-            stored,
-            bool(external),
-            bodies,
-            None,
-            limit,
+            id_text(number), number, envelope, decode_edits(edits), stored, bool(external), bodies, None, limit
         )
     except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError) as error:
         raise Damaged(id_text(number), f"its row cannot be read: {error}") from error

@@ -145,7 +145,9 @@ class MemorySpool(Drill):
         assert envelope is not None
         now = self._now()
         octets = b"".join(self._bodies.pop(number).parts) if incoming.external else incoming.take_body()
-        message = StoredMessage(number, envelope, incoming.edits, incoming.size, incoming.external, self, octets)
+        message = StoredMessage(
+            incoming.id, number, envelope, incoming.edits, incoming.size, incoming.external, self, octets
+        )
         recipients = [*self._staged.pop(number, ()), *incoming.recipients]
         record = Record(message, envelope, incoming.story, octets, {one.id: one for one in recipients})
         if len(record.waiting) != len(recipients):
@@ -242,7 +244,7 @@ class MemorySpool(Drill):
     def _stored(self, number: int) -> StoredMessage:
         """As it is when it is read back: its octets are not in memory."""
         old = self.records[number].message
-        return StoredMessage(number, old.envelope, old.edits, old.stored, old.external, self)
+        return StoredMessage(old.id, number, old.envelope, old.edits, old.stored, old.external, self)
 
     def renew(self, leases: Sequence[Lease], until: int) -> Deferred[list[Lease]]:
         return self.do("renew", lambda: self._leases.renew(leases, until))

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from mta.envelope import Envelope
 from mta.interfaces import IChunks, IMessage, Maybe
 from mta.message.edits import Edit, EditedStream, apply, growth, merge
-from mta.spool.values import Damaged, id_text
+from mta.spool.values import Damaged
 
 PIECE: Final = 128 * 1024
 HEADER_LIMIT: Final = 256 * 1024
@@ -40,6 +40,7 @@ class StoredMessage:
 
     def __init__(
         self,
+        id: str,
         number: int,
         envelope: Envelope,
         edits: tuple[Edit, ...],
@@ -49,7 +50,7 @@ class StoredMessage:
         data: bytes | None = None,
         limit: int = HEADER_LIMIT,
     ) -> None:
-        self.id = id_text(number)
+        self.id = id
         self.number = number
         self.envelope = envelope
         self.edits = edits

@@ -28,8 +28,8 @@ APPLICATION_ID: Final = 0x74786D74  # "txmt"
 PAGE_SIZE: Final = 8192
 #: Seconds that a statement waits for a lock that no well-behaved process holds.
 BUSY: Final = 2.0
-#: Pages in the log past which a commit of the writer brings them into the database (32 MiB).
-WAL_PAGES: Final = 2000
+#: Pages in the log past which a commit of the writer brings them into the database (16 MiB).
+WAL_PAGES: Final = 2048
 
 #: Step N brings version N to version N + 1.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (

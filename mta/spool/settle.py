@@ -8,7 +8,7 @@ that lacks its argument; nothing has been done then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from mta import events
@@ -37,10 +37,10 @@ class Ended(NamedTuple):
 class Settlement:
     """What becomes of the recipients of one lease; ``moved`` holds them as they are from now on."""
 
-    ended: list[Ended] = field(default_factory=list)
-    moved: list[Recipient] = field(default_factory=list)
-    untried: list[int] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    ended: list[Ended]
+    moved: list[Recipient]
+    untried: list[int]
+    events: list[Event]
 
 
 def stamp(events: Iterable[Event], at: int) -> list[Event]:
@@ -50,17 +50,12 @@ def stamp(events: Iterable[Event], at: int) -> list[Event]:
 
 def settle(recipients: Mapping[int, Recipient], result: Result, notice: bool, now: int) -> Settlement:
     """Sort them.  ``notice``: the lease is on reports owed, its recipients have ended before."""
-    known = recipients.keys()
-    outcomes: dict[int, Outcome] = {}
-    for outcome in result.outcomes:
-        if outcome.recipient not in known:
-            raise KeyError(outcome.recipient)
-        outcomes[outcome.recipient] = outcome
-    for named in (result.next, result.owed, result.notices_done):
+    outcomes = {outcome.recipient: outcome for outcome in result.outcomes}
+    for named in (outcomes, result.next, result.owed, result.notices_done):
         for n in named:
-            if n not in known:
+            if n not in recipients:
                 raise KeyError(n)
-    settlement = Settlement()
+    settlement = Settlement([], [], [], [])
     if notice:
         if outcomes or result.next:
             raise KeyError("the recipients of a notice have ended")
@@ -102,11 +97,15 @@ def _moved(recipient: Recipient, outcome: Outcome | None, result: Result) -> Rec
 
 def _place(settlement: Settlement, happened: list[Event]) -> None:
     """Events go with the recipient that ends; one of the whole message with the first that does."""
-    if not settlement.ended:
+    ended = settlement.ended
+    if not ended:
         settlement.events = happened
         return
-    own = {end.recipient.id: end.events for end in settlement.ended}
-    own.setdefault(-1, settlement.ended[0].events)
+    if len(ended) == 1 and not settlement.moved and not settlement.untried:
+        ended[0].events.extend(happened)
+        return
+    own = {end.recipient.id: end.events for end in ended}
+    own.setdefault(-1, ended[0].events)
     for event in happened:
         own.get(event.recipient, settlement.events).append(event)
 

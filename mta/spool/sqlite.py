@@ -171,6 +171,7 @@ class SqliteSpool:
         body = b"" if incoming.external else incoming.take_body()
         keep = bool(claimed) and not incoming.external and self._leases.kept < self._keep_bytes
         message = StoredMessage(
+            incoming.id,
             incoming.number,
             envelope,
             incoming.edits,

@@ -177,7 +177,7 @@ async def _store(
     session.committing = True
     started = context.seconds()
     lease = await context.spool.commit(incoming, context.queue.birth_claim())
-    context.queue.take(lease)
+    context.queue.take(lease, leads)
     for event in story:
         context.emit(event, incoming.id)
     context.emit(events.COMMITTED(ms=round((context.seconds() - started) * 1000)), incoming.id)

@@ -72,6 +72,7 @@ class Decide(SynchronousTestCase):
             failed(0, POSTMASTER),
             failed(0, Address("PostMaster", "example.org")),
             failed(0, BOB, original=POSTMASTER),
+            failed(0, BOB, original=Address("postmaster", "")),  # RFC 5321 4.5.1
         ):
             plan = self.plan(None, pair)
             self.assertEqual((plan.notice, plan.hold), (None, NOBODY_LEFT))

@@ -39,6 +39,7 @@ class Side(SynchronousTestCase):
             (outcome(550, "5.1.2", stage="DNS", host="b.example"), YOURS, "domain"),
             (outcome(556, "5.1.10", stage="DNS", host="b.example"), YOURS, "takes no mail"),
             (outcome(552, "5.2.2"), THEIRS, "full"),
+            (outcome(452, "4.2.2", host="", stage="new", status=Status.EXPIRED), THEIRS, "full"),
             (outcome(552, "5.3.4", stage="EHLO"), YOURS, "larger"),
             (outcome(554, "5.6.3", stage="EHLO"), YOURS, "characters"),
             (outcome(554, "5.7.1", stage="end of data"), THEIRS, "rules"),
@@ -67,9 +68,16 @@ class Side(SynchronousTestCase):
 
     def test_the_name_of_the_host(self) -> None:
         self.assertEqual(remote_host(outcome(550)), "mx1.b.example")
-        self.assertEqual(remote_host(outcome(550, host="[192.0.2.1][192.0.2.1]:26")), "[192.0.2.1][192.0.2.1]:26")
         self.assertEqual(remote_host(outcome(550, host="")), "")
-        self.assertEqual(remote_host(outcome(550, host="b.example", stage="DNS")), "")
+        for stage in ("DNS", "connect"):
+            self.assertEqual(remote_host(outcome(550, host="b.example", stage=stage)), "")
+
+    def test_a_host_without_a_name_is_a_literal(self) -> None:
+        # RFC 5321 4.1.3
+        for where in ("[192.0.2.1][192.0.2.1]:26", "192.0.2.1[192.0.2.1]", "192.0.2.1"):
+            self.assertEqual(remote_host(outcome(550, host=where)), "[192.0.2.1]")
+        self.assertEqual(remote_host(outcome(550, host="2001:db8::1[2001:db8::1]:26")), "[IPv6:2001:db8::1]")
+        self.assertEqual(remote_host(outcome(550, host="[odd")), "")
 
     def test_status(self) -> None:
         # RFC 3464 2.3.4; RFC 3463 3.5 has 4.4.7 for the time that is over

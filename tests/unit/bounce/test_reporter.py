@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.bounce.decide import NOBODY_LEFT
-from mta.bounce.reporter import MAX_RETURNED, Reports
+from mta.bounce.reporter import MAX_LISTED, MAX_RETURNED, Reports
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
 from mta.message.reading import read_whole
 from mta.queue.conclude import Report
@@ -53,6 +53,14 @@ class ReporterCase(SynchronousTestCase):
         pairs = [(failing or lease.recipients[0], outcome)]
         done = Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW))
         return self.successResultOf(done), outcome
+
+    def report_many(self, lease: Lease, count: int) -> Report:
+        reply = Reply.of(550, "5.1.1", "unknown")
+        pairs = [
+            (recipient(number, BOB), Outcome(recipient=number, status=Status.FAILED, reply=reply))
+            for number in range(count)
+        ]
+        return self.successResultOf(Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW)))
 
     def sent(self, lease: Lease) -> Lease:
         """The report, as the queue gets it once the failure is written."""
@@ -107,6 +115,12 @@ class Tells(ReporterCase):
         self.assertEqual((told.spawned, told.hold), ((), ""))
         self.assertEqual(len(told.events), 1)
 
+    def test_very_many_recipients_are_told_of_in_several_reports(self) -> None:
+        told = self.report_many(self.accept(ANN), MAX_LISTED + 1)
+        self.assertEqual(len(told.spawned), 2)
+        self.assertEqual(len({event.args["report"] for event in told.events}), 2)
+        self.assertEqual([event.recipient for event in told.events], list(range(MAX_LISTED + 1)))
+
     def test_another_postmaster_after_a_reload(self) -> None:
         self.reports.change(ADMIN)
         lease = self.sent(self.accept(None))
@@ -147,14 +161,37 @@ class Trouble(ReporterCase):
             self.assertEqual(waiting.address, ANN)
             self.assertNotEqual(waiting.hold, "")
 
-    def test_when_the_spool_will_not_take_it_nothing_is_left(self) -> None:
-        for operation in ("write", "add_recipients", "seal"):
+    def test_when_a_report_cannot_be_written_its_recipients_are_held(self) -> None:
+        for operation in ("begin", "write", "add_recipients", "seal"):
             lease = self.accept(ANN)
             self.spool.fail_next(operation, DOWN)
-            outcome = Outcome(recipient=0, status=Status.FAILED, reply=Reply.of(550, "5.1.1", "unknown"))
-            pairs = [(lease.recipients[0], outcome)]
-            done = Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW))
-            self.failureResultOf(done, TemporaryFailure)
+            told, _ = self.report(lease)
+            self.assertEqual((told.spawned, told.events), ((), ()))
+            self.assertIn("451 4.3.0 table out of order", told.hold)
+            self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
+        self.assertEqual(self.successResultOf(self.spool.totals()).queued, 4)
+
+    def test_a_fault_without_a_text_is_a_reason_too(self) -> None:
+        self.trouble = ZeroDivisionError()
+        told, _ = self.report(self.accept(ANN))
+        self.assertIn("ZeroDivisionError", told.hold)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_when_the_second_report_fails_the_first_is_not_sent(self) -> None:
+        lease = self.accept(ANN)
+        begun: list[Any] = []
+
+        def begin(size_hint: int) -> Any:
+            if begun:
+                raise DOWN
+            begun.append(MemorySpool.begin(self.spool, size_hint))
+            return begun[0]
+
+        self.spool.begin = begin  # type: ignore[method-assign]
+        told = self.report_many(lease, MAX_LISTED + 1)
+        self.assertNotEqual(told.hold, "")
+        self.assertTrue(begun[0].aborted)
+        self.flushLoggedErrors(TemporaryFailure)
 
     def test_a_message_that_cannot_be_read_is_reported_without_it(self) -> None:
         accepted = self.accept(ANN)

@@ -18,7 +18,8 @@ from mta.events import Event
 from mta.interfaces import IMessage
 from mta.queue.conclude import Report
 from mta.queue.destination import DEAD_AFTER, REST
-from mta.queue.manager import SLICE, Manager, Setup
+from mta.queue.manager import Manager, Setup
+from mta.queue.refill import SLICE
 from mta.queue.retry import RetryRule
 from mta.reply import Reply, TemporaryFailure
 from mta.routing.ask import Answerer

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from mta.spool.memory import MemorySpool
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -21,6 +20,7 @@ from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
 from mta.smtp.context import Context, MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
+from mta.spool.memory import MemorySpool
 from mta.spool.values import Claim, Lease
 
 
@@ -55,7 +55,7 @@ class Queue:
     def birth_claim(self) -> Claim | None:
         return Claim("test", 1 << 60)
 
-    def take(self, lease: Lease | None) -> None:
+    def take(self, lease: Lease | None, leads: object = None) -> None:
         self.leases.append(lease)
 
 

@@ -1,0 +1,181 @@
+"""The whole way of a failure: queue, report, report of the report, and the end of it; on a fake clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email import message_from_bytes
+from random import Random
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.bounce.decide import NOBODY_LEFT
+from mta.bounce.reporter import Reports
+from mta.delivery.values import Batch, Limits
+from mta.dns.fake import FakeResolver
+from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
+from mta.message.reading import read_whole
+from mta.queue.manager import Manager, Setup
+from mta.queue.retry import RetryRule
+from mta.reply import Reply, TemporaryFailure
+from mta.routing.ask import Answerer
+from mta.routing.recipients import Leads, lead
+from mta.routing.router import Router
+from mta.routing.rules import DomainRule, RoutingRules
+from mta.routing.tables import MemoryTable
+from mta.routing.values import Route
+from mta.spool.memory import MemorySpool
+from mta.spool.values import Selection
+
+ANN, BOB = Address("ann", "a.example"), Address("bob", "b.example")
+POSTMASTER = Address("postmaster", "ours.example")
+REFUSED = Reply.of(550, "5.1.1", "No such user")
+DOWN = TemporaryFailure(Reply.of(451, "4.3.0", "table out of order"))
+
+
+class Service:
+    """Takes what ``refuses`` lets it take, and keeps it: (recipient, reverse-path, octets)."""
+
+    def __init__(self, name: str, refuses: Callable[[Address], bool]) -> None:
+        self.name = name
+        self.refuses = refuses
+        self.taken: list[tuple[Address, Address | None, bytes]] = []
+
+    def limits(self, route: Route) -> Limits:
+        return Limits()
+
+    async def deliver(self, batch: Batch) -> None:
+        octets = await read_whole(batch.message)
+        for recipient in batch.recipients:
+            refused = self.refuses(recipient.address)
+            if not refused:
+                self.taken.append((recipient.address, batch.message.envelope.reverse_path, octets))
+            status = Status.FAILED if refused else Status.DELIVERED
+            reply = REFUSED if refused else Reply.of(250, "2.0.0", "Ok")
+            batch.report(Outcome(recipient=recipient.id, status=status, reply=reply))
+
+    async def stop(self, deadline: float) -> None: ...
+
+
+class WholeWay(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.spool = MemorySpool(now=self.now)
+        self.refused: set[Address] = {BOB}
+        self.internet = Service("internet", lambda address: address in self.refused)
+        self.local = Service("local", lambda address: address in self.refused)
+        self.table_down = False
+        rules = RoutingRules(
+            postmaster=POSTMASTER,
+            services=frozenset({"internet", "local"}),
+            final=frozenset({"local"}),
+            domains={"ours.example": DomainRule(name="ours.example", mailboxes="boxes", deliver="local")},
+        )
+        self.router = Router(rules)
+        self.answerer = Answerer({"boxes": MemoryTable({"postmaster": ""})}, FakeResolver())
+        self.manager = Manager(
+            owner="test",
+            spool=self.spool,
+            setup=Setup(
+                router=self.router,
+                answerer=self.answerer,
+                services={"internet": self.internet, "local": self.local},
+                retry=RetryRule(after=(60,), jitter=0.0, expire_after=86400),
+                active=100,
+            ),
+            reporter=Reports(self.spool, self.lead, "mx.ours.example", POSTMASTER),
+            reactor=self.clock,
+            now=self.now,
+            random=Random(1),
+            emit=lambda event, id: None,
+        )
+        self.manager.start()
+        self.clock.advance(0)
+
+    def now(self) -> int:
+        return 1_700_000_000_000 + round(self.clock.seconds() * 1000)
+
+    async def lead(self, address: Address) -> Leads:
+        if self.table_down:
+            raise DOWN
+        return await lead(self.router, self.answerer, (address,), {}, self.now())
+
+    def send(self, sender: Address | None, to: Address) -> str:
+        incoming = self.spool.begin(0)
+        incoming.write(b"Subject: hello\r\n\r\nbody\r\n")
+        destination = Destination("internet", to.domain)
+        incoming.add_recipients([Recipient(id=0, address=to, original=to, destination=destination, due=self.now())])
+        envelope = Envelope(
+            origin=Origin(listener="mx", protocol="ESMTP"),
+            reverse_path=sender,
+            arrived=self.now(),
+            rights=frozenset({Right.NETWORK}),
+        )
+        incoming.seal(envelope, (), ())
+        self.manager.take(self.successResultOf(self.spool.commit(incoming, self.manager.birth_claim())))
+        for _ in range(10):
+            self.clock.advance(1)
+        return incoming.id
+
+    def story(self, id: str) -> str:
+        return "\n".join(map(str, self.successResultOf(self.spool.story(id))))
+
+    def held(self) -> list[tuple[Address, str]]:
+        rows = self.successResultOf(self.spool.page(Selection(held=True), None, 10))
+        return [(row.recipient.original, row.recipient.hold) for row in rows]
+
+    def assert_accounted(self) -> None:
+        self.assertEqual(self.successResultOf(self.spool.totals()).unaccounted, 0)
+
+    def test_the_sender_gets_the_report(self) -> None:
+        id = self.send(ANN, BOB)
+        ((to, reverse_path, octets),) = self.internet.taken
+        self.assertEqual((to, reverse_path), (ANN, None))
+        parsed = message_from_bytes(octets)
+        self.assertEqual(parsed.get_content_type(), "multipart/report")
+        self.assertIn("to ann@a.example: failed", self.story(id))
+        self.assertEqual(self.held(), [])
+        self.assert_accounted()
+
+    def test_a_report_that_fails_is_told_to_the_postmaster(self) -> None:
+        # RFC 5321 6.1
+        self.refused.add(ANN)
+        self.send(ANN, BOB)
+        self.assertEqual(self.internet.taken, [])
+        ((to, reverse_path, octets),) = self.local.taken
+        self.assertEqual((to, reverse_path), (POSTMASTER, None))
+        self.assertIn(b"Final-Recipient: rfc822; ann@a.example", octets)
+        self.assert_accounted()
+
+    def test_when_the_postmaster_fails_as_well_it_ends_held(self) -> None:
+        self.refused |= {ANN, POSTMASTER}
+        self.send(ANN, BOB)
+        self.assertEqual((self.internet.taken, self.local.taken), ([], []))
+        self.assertEqual(self.held(), [(POSTMASTER, NOBODY_LEFT)])
+        self.assert_accounted()
+
+    def test_nothing_goes_to_the_null_sender(self) -> None:
+        # RFC 5321 4.5.5
+        self.send(None, BOB)
+        self.assertEqual([to for to, *_ in self.local.taken], [POSTMASTER])
+        self.assertEqual(self.internet.taken, [])
+
+    def test_a_report_that_could_not_be_routed_goes_out_later(self) -> None:
+        self.table_down = True
+        self.send(ANN, BOB)
+        self.assertEqual([to for to, *_ in self.internet.taken], [ANN])
+        self.assert_accounted()
+
+    def test_a_failure_whose_report_cannot_be_written_is_held(self) -> None:
+        def refuse(address: Address) -> bool:
+            self.spool.fail_next("begin", TemporaryFailure(Reply.of(452, "4.3.1", "disk full")))
+            return True
+
+        self.internet.refuses = refuse
+        self.send(ANN, BOB)
+        self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
+        ((original, reason),) = self.held()
+        self.assertEqual(original, BOB)
+        self.assertIn("disk full", reason)
+        self.assert_accounted()
