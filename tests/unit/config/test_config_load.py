@@ -125,7 +125,7 @@ class Wrong(SynchronousTestCase):
 
     def test_queue(self) -> None:
         self.said("queue.retry: is empty; write at least one", queue={"retry": []})
-        self.said("queue.retry: has a value that is too small; write 1 or more", queue={"retry": ["0s"]})
+        self.said('queue.retry: has a value that is too small; write "1s" or more', queue={"retry": ["0s"]})
         self.said(
             "queue.jitter: 1 is not a part of one; write a number from 0 to 0.9, such as 0.2", queue={"jitter": 1}
         )
@@ -209,9 +209,9 @@ class Overrides(SynchronousTestCase):
                 '--set: listen.mxx: there is no listen of that name; did you mean "mx"?',
                 "--set: format.x: format is not a table; name another key",
                 "--set: a b=1: is not KEY=VALUE; write one such as limits.recipients=100",
+                '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
                 "--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, "
                 "log, plugins, postmaster, privacy, queue, relay, route, state, tables",
-                '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
             ],
         )
 

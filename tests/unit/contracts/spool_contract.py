@@ -7,7 +7,7 @@ again as after a crash (``crash``), and how to lose a message's octets (``lose_b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zope.interface.verify import verifyObject
@@ -757,8 +757,3 @@ class OperatorContract(SpoolCase):
     def test_close_may_be_called_twice(self) -> None:
         self.now(self.spool.close())
         self.now(self.spool.close())
-
-
-def ids_of(rows: Iterable[Row]) -> list[str]:
-    """The queue ids of some lines."""
-    return [row.id for row in rows]
