@@ -44,12 +44,12 @@ class Event(NamedTuple):
 class Kind:
     """One kind of event.  Calling it makes the event."""
 
-    __slots__ = ("_texts", "code", "fields", "meaning")
+    __slots__ = ("_format", "code", "fields", "meaning")
 
     def __init__(self, code: str, meaning: str, sentence: str) -> None:
         self.code = code
         self.meaning = meaning
-        self._texts = re.split(r"\{\w+\}", sentence)
+        self._format = re.sub(r"\{\w+\}", "%s", sentence.replace("%", "%%"))
         self.fields = tuple(re.findall(r"\{(\w+)\}", sentence))
         KINDS[code] = self
 
@@ -58,21 +58,17 @@ class Kind:
 
     def describe(self, args: dict[str, Any]) -> str:
         """The sentence with its arguments, escaped; an argument that is missing shows as ``?``."""
-        parts = self._texts[:1]
-        for name, text in zip(self.fields, self._texts[1:], strict=True):
-            value = args.get(name, "?")
-            if type(value) is str and value.isascii() and value.isprintable() and "\\" not in value:
-                parts.append(value)  # what nearly every argument is
-            else:
-                parts.append(_show(value))
-            parts.append(text)
-        return "".join(parts).rstrip()
+        values = [args.get(name, "?") for name in self.fields]
+        text = self._format % tuple([v if type(v) is str else _plain(v) for v in values])
+        if text.isascii() and text.isprintable() and "\\" not in text:
+            return text.rstrip()  # nothing in it needs escaping: what nearly every event is
+        return (self._format % tuple([escape(_plain(v)) for v in values])).rstrip()
 
 
-def _show(value: Any) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(_show(item) for item in value)
-    return escape("" if value is None else str(value))
+        return ", ".join([_plain(item) for item in value])
+    return "" if value is None else str(value)
 
 
 KINDS: Final[dict[str, Kind]] = {}

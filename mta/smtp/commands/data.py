@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted.logger import Logger
+
 from mta import events
 from mta.envelope import Envelope
 from mta.interfaces import Maybe
@@ -21,6 +23,8 @@ from mta.smtp.wire import DataDecoder
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
+
+log = Logger()
 
 #: What a session keeps of a body in memory before the spool writes it to a file; see ``spool/incoming.py``.
 IN_MEMORY: Final = 64 * 1024
@@ -177,8 +181,12 @@ async def _store(
     session.committing = True
     started = context.seconds()
     lease = await context.spool.commit(incoming, context.queue.birth_claim())
-    context.queue.take(lease, leads)
-    for event in story:
-        context.emit(event, incoming.id)
-    context.emit(events.COMMITTED(ms=round((context.seconds() - started) * 1000)), incoming.id)
+    # From here on it is ours: whatever goes wrong now, the client is told 250, or it would send it again.
+    try:
+        context.queue.take(lease, leads)
+        for event in story:
+            context.emit(event, incoming.id)
+        context.emit(events.COMMITTED(ms=round((context.seconds() - started) * 1000)), incoming.id)
+    except Exception:
+        log.failure("{id} is committed, but could not be handed on", id=incoming.id)
     return incoming.id

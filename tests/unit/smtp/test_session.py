@@ -321,6 +321,15 @@ class Acceptance(SynchronousTestCase):
         self.assertEqual(self.server.queue.leases, [])
         self.assertTrue(self.client.message("a@b.example", "ann@ours.example").startswith("250"))
 
+    def test_what_is_committed_gets_its_250_whatever_happens_then(self) -> None:
+        # RFC 5321 6.1: a 451 now would have the client send it again
+        def take(*args: Any) -> None:
+            raise ValueError("bug")
+
+        self.patch(self.server.queue, "take", take)
+        self.assertTrue(self.client.message("a@b.example", "ann@ours.example").startswith("250"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_unforeseen_trouble_is_451_and_logged(self) -> None:
         self.server.spool.fail_next("commit", RuntimeError("bug"))
         self.assertTrue(self.client.message("a@b.example", "ann@ours.example").startswith("451 4.3.0"))

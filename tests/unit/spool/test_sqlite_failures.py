@@ -237,5 +237,3 @@ class Room(SqliteCase, SynchronousTestCase):
         self.finish(self.accept_leased(), outcomes=(outcome(),))
         self.reactor.advance(2)
         self.assertIsNotNone(self.spool.unhealthy())
-
-
