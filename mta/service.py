@@ -24,6 +24,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
@@ -52,6 +53,10 @@ reactor: Any = _global_reactor
 
 #: Seconds for sessions and deliveries under way when the service stops.
 STOP_TIME: Final = 20.0
+#: History is purged every so many seconds, so many messages at a time, with so many seconds between.
+PURGE_EVERY: Final = 600.0
+PURGE_SLICE: Final = 500
+PURGE_PAUSE: Final = 0.2
 #: Threads for blocking disk work of delivery services; the spool has its own.
 DISK_THREADS: Final = 4
 #: Objects made, less those freed, before the cycle collector looks at the youngest; and so on.
@@ -110,6 +115,7 @@ class MailService(Service):
         self._threads = ThreadPool(0, DISK_THREADS, "disk")
         self._watchdog = Watchdog(reactor, time.monotonic, emit)
         self._started = 0.0
+        self._purging: Any = None
         try:
             self._log = LogWriter(logfile or configuration.log.file or "", configuration.log.level == "debug")
         except OSError as error:
@@ -191,11 +197,22 @@ class MailService(Service):
         for damage in await self.spool.recover(OWNER):
             emit(events.SPOOL_DAMAGE(what=damage.what), damage.id)
         self._parts.manager.start()
+        self._purging = reactor.callLater(PURGE_EVERY, self._purge)
         emit(
             events.STARTED(version=__version__, hostname=self.configuration.hostname, state=self.configuration.state),
             "",
         )
         notify_systemd("READY=1")
+
+    def _purge(self) -> None:
+        """Forget history that is older than ``privacy.history``, in small slices."""
+        self._purging = reactor.callLater(PURGE_EVERY, self._purge)
+        background(self._purge_slices(), "purging history")
+
+    async def _purge_slices(self) -> None:
+        before = now_ms() - round(self.configuration.privacy.history * 1000)
+        while self.running and await self.spool.purge(before, PURGE_SLICE) >= PURGE_SLICE:
+            await deferLater(reactor, PURGE_PAUSE)
 
     def _listen_control(self, state: str) -> None:
         path = socket_path(state)
@@ -242,6 +259,8 @@ class MailService(Service):
         await self.spool.close()
         self._parts.resolver.close()
         self._watchdog.stop()
+        if self._purging is not None:
+            self._purging.cancel()
         if self._threads.started:
             self._threads.stop()
         self._log.flush()

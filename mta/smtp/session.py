@@ -12,6 +12,7 @@ Limits: each from ``Context.limits``; the deadline is checked from outside by ``
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from mta import events
 from mta.envelope import Origin, Right
 from mta.reply import LOCAL_ERROR, MailFailure, Reply
+from mta.routing.values import Answer
 from mta.smtp import replies
 from mta.smtp.commands import find
 from mta.smtp.commands.data import end_of_data, take
@@ -28,7 +30,7 @@ from mta.smtp.context import Context
 from mta.smtp.transaction import Transaction
 from mta.smtp.transport import direct_write
 from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
-from mta.waiting import step
+from mta.waiting import as_deferred, background, step
 
 log = Logger()
 
@@ -53,6 +55,7 @@ class Session:
         "_blocked",
         "_closing",
         "_held",
+        "_named",
         "_newest",
         "_out",
         "_paused",
@@ -88,6 +91,7 @@ class Session:
         self.port = port
         self.rights: frozenset[Right] = context.rights_of(client)
         self.reverse_name = ""
+        self._named = False
         self.helo = ""
         self.origin = Origin(listener=context.listener, protocol="SMTP", client=client, port=port)
         self.transaction: Transaction | None = None
@@ -207,6 +211,19 @@ class Session:
             helo=name,
             reverse_name=self.reverse_name,
         )
+
+    def look_up_name(self) -> None:
+        """Ask for the client's reverse name, once; it stands in Received if it comes in time, nobody waits."""
+        if self._named or not self.client:
+            return
+        self._named = True
+
+        def found(answer: Answer) -> None:
+            if answer.records:
+                self.reverse_name = str(answer.records[0])
+                self.origin = replace(self.origin, reverse_name=self.reverse_name)
+
+        background(as_deferred(self.context.resolver.ptr(self.client)).addCallback(found), "reverse lookup")
 
     def renew_context(self) -> None:
         """From here on the newest configuration."""

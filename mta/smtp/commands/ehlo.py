@@ -31,4 +31,5 @@ def _greeted(session: Session, argument: bytes, protocol: str) -> str:
     session.reset()
     session.renew_context()
     session.greeted(name, protocol)
+    session.look_up_name()
     return name

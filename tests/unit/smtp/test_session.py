@@ -280,6 +280,19 @@ class Acceptance(SynchronousTestCase):
         self.assertIn(b"for <ann@ours.example>", trace)
         self.assertIn(lease.message.id.encode(), trace)
 
+    def test_reverse_name_stands_in_received_if_it_came_in_time(self) -> None:
+        self.server.resolver.add("9.2.1.10.in-addr.arpa", "PTR pc9.ours.example")
+        known = self.server.connect("10.1.2.9").greet()
+        known.message("a@b.example", "ann@ours.example")
+        self.server.resolver.hold()
+        late = self.server.connect("10.1.2.10").greet()
+        late.message("a@b.example", "ann@ours.example")
+        (_, first), (_, second) = self.server.messages()
+        self.assertIn(b"pc9.ours.example [10.1.2.9]", first.replace(b"\r\n\t", b" "))
+        self.assertIn(b"[10.1.2.10]", second)
+        late.leave()
+        self.server.resolver.release()
+
     def test_several_recipients_are_not_told_of_each_other(self) -> None:
         # RFC 5321 7.2
         self.client.message("a@b.example", "ann@ours.example", "bob@ours.example")
