@@ -36,7 +36,7 @@ from mta.routing.ask import Answerer, resolve
 from mta.routing.recipients import Leads
 from mta.routing.values import Route
 from mta.spool.values import Claim, Lease, Next, Result
-from mta.waiting import background, step
+from mta.waiting import Run, background, drive, step
 
 log = Logger()
 
@@ -92,7 +92,7 @@ class Manager:
         self._emit = emit
         self.schedule = Schedule(self._limit_of)
         self._leases: dict[int, tuple[Lease, int]] = {}  # token: the lease, recipients not yet concluded
-        self._running: dict[int, tuple[Deferred[None] | None, float]] = {}  # attempt: its work, its deadline
+        self._running: dict[int, tuple[Run[None] | None, float]] = {}  # attempt: its work, its deadline
         self._attempts = 0
         self._unwritten = 0
         self._routing = 0
@@ -295,10 +295,13 @@ class Manager:
         number = self._attempts
         # Known before it runs: it may end at once.
         self._running[number] = (None, self._reactor.seconds() + self._setup.attempt_time)
-        done, work = step(self._attempt(start, number))
-        if not done and number in self._running:
-            assert isinstance(work, Deferred)
-            self._running[number] = (background(work, "delivery"), self._running[number][1])
+        run = drive(self._attempt(start, number), self._attempted)
+        if run is not None and number in self._running:
+            self._running[number] = (run, self._running[number][1])
+
+    def _attempted(self, result: Failure | None) -> None:
+        if isinstance(result, Failure):
+            log.failure("an attempt failed", failure=result)
 
     async def _attempt(self, start: Start, number: int) -> None:
         """Deliver, free the slot, conclude, write.  Whatever goes wrong, the recipients are deferred."""

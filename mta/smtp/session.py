@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,7 +30,7 @@ from mta.smtp.context import Context
 from mta.smtp.transaction import Transaction
 from mta.smtp.transport import direct_write
 from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
-from mta.waiting import as_deferred, background, step
+from mta.waiting import Run, as_deferred, background, drive
 
 log = Logger()
 
@@ -54,6 +54,8 @@ class Session:
     __slots__ = (
         "_blocked",
         "_closing",
+        "_deciding",
+        "_doing",
         "_held",
         "_named",
         "_newest",
@@ -103,7 +105,9 @@ class Session:
         self._splitter = CommandSplitter(context.limits.command_line)
         self._out: list[bytes] = []
         self._held: list[bytes] = []
-        self._waiting: Deferred[Any] | None = None
+        self._waiting: Run[Any] | None = None
+        self._doing = b""
+        self._deciding = False
         self._paused = False  # reading is paused, because of either of the next two
         self._blocked = False  # the client does not read its replies
         self._closing = False
@@ -275,38 +279,33 @@ class Session:
             self._answer(self._trouble(error), name)
 
     def _wait(self, coroutine: Any, name: bytes) -> None:
-        """Step a command that may have to wait; go on when it is done."""
-        try:
-            done, result = step(coroutine)
-        except Exception as error:
-            self._answer(self._trouble(error), name)
-            return
-        if done:
-            self._answer(result, name)  # type: ignore[arg-type]  # commands return replies
-            return
-        assert isinstance(result, Deferred)
-        self._waiting = result
+        """Drive a command that may have to wait; go on when it is done."""
+        self._doing = name
+        self._deciding = True  # its reply, if it comes at once, is answered in the loop that is running
+        self._waiting = drive(coroutine, self._finished)
+        self._deciding = False
 
-        def finished(reply: Reply | Failure) -> None:
-            if isinstance(reply, Failure):
-                if isinstance(reply.value, CancelledError):
-                    self._waiting = None
-                    return
-                reply = self._trouble(reply.value)
-            self._waiting = None
-            if self._closing:
+    def _finished(self, reply: Reply | Failure | None) -> None:
+        if isinstance(reply, Failure):
+            if isinstance(reply.value, CancelledError):
+                self._waiting = None
                 return
-            try:
-                self._answer(reply, name)
-                if self._stopping:
-                    self.close(replies.SHUTTING_DOWN)
-                self._flush()
-                self._go_on()
-            except Exception:
-                log.failure("session with {client} failed", client=self.client)
-                self.close(LOCAL_ERROR)
-
-        result.addBoth(finished)
+            reply = self._trouble(reply.value)
+        if self._deciding:
+            self._answer(reply, self._doing)
+            return
+        self._waiting = None
+        if self._closing:
+            return
+        try:
+            self._answer(reply, self._doing)
+            if self._stopping:
+                self.close(replies.SHUTTING_DOWN)
+            self._flush()
+            self._go_on()
+        except Exception:
+            log.failure("session with {client} failed", client=self.client)
+            self.close(LOCAL_ERROR)
 
     def _data(self, transaction: Transaction, octets: bytes) -> None:
         now = self.context.seconds()

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.waiting import as_deferred, background, step
+from mta.waiting import as_deferred, background, drive, step
 
 
 class Steps(SynchronousTestCase):
@@ -110,6 +110,47 @@ class Steps(SynchronousTestCase):
         result = self.waiting(work())
         result.cancel()
         self.failureResultOf(result, CancelledError)
+
+
+class Driving(SynchronousTestCase):
+    def test_done_is_called_once_and_nothing_is_left_to_cancel(self) -> None:
+        told: list[Any] = []
+
+        class Answered(Deferred[int]):
+            """Asks to be waited for although its answer is there."""
+
+            def __await__(self) -> Any:
+                return (yield self)
+
+        async def at_once() -> int:
+            return 1
+
+        async def answered() -> int:
+            waiting = Answered()
+            waiting.callback(2)
+            return await waiting
+
+        async def wrong() -> int:
+            raise ValueError("x")
+
+        for work in (at_once, answered):
+            self.assertIsNone(drive(work(), told.append))
+        self.assertEqual(told, [1, 2])
+        self.assertIsNone(drive(wrong(), told.append))
+        self.assertEqual(told[2].check(ValueError), ValueError)
+
+    def test_waits_and_can_be_cancelled(self) -> None:
+        told: list[Any] = []
+        first: Deferred[int] = Deferred()
+
+        async def work() -> int:
+            return await first
+
+        run = drive(work(), told.append)
+        assert run is not None
+        self.assertEqual(told, [])
+        run.cancel()
+        self.assertEqual(told[0].check(CancelledError), CancelledError)
 
 
 class Background(SynchronousTestCase):
