@@ -88,7 +88,7 @@ class SqliteSpool:
             state,
             worker,
             reactor=reactor,
-            lanes=lanes or Threads(),
+            lanes=lanes or Threads(reactor),
             connect=connect,
             reserve=(reserve_bytes, reserve_inodes),
             header_limit=header_limit,
