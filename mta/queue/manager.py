@@ -311,6 +311,7 @@ class Manager:
         finally:
             del self._running[number]
         self._free(start, worst_scope(outcomes))
+        self._dispatch()  # the slot is free now; the outcome is written meanwhile
         try:
             await self._end(job, outcomes)
         finally:

@@ -174,6 +174,7 @@ class Report:
         """Was it taken, and rightly so?"""
         taken = reply.startswith("250")
         self.counts["taken" if taken else f"refused: {reply}"] += 1
+        self.counts[f"refused, and with lines over {LONG} octets"] += mail.long and not taken
         if mail.forbidden:
             print(f"bare CR: {mail.name}: {reply}")
         if taken if mail.forbidden else not taken:

@@ -326,7 +326,9 @@ class Sink:
             self.commands.append(text)
             verb = text.partition(" ")[0].upper()
             ehlo = "\r\n".join([*(f"250-{word}" for word in ("sink.example", *self.keywords)), "250 HELP"])
-            usual = {"EHLO": ehlo, "DATA": "354 go", "QUIT": "221 bye"}.get(verb, "250 ok")
+            # A client that pipelines says DATA before it knows that it has no recipient: RFC 2920 3.1.
+            data = "354 go" if len(envelope) > 1 else "554 5.5.1 no valid recipients"
+            usual = {"EHLO": ehlo, "DATA": data, "QUIT": "221 bye"}.get(verb, "250 ok")
             reply = self._answer(verb, text, usual)
             if not say(reply) or verb == "QUIT":
                 return
