@@ -76,13 +76,15 @@ KINDS: Final[dict[str, Kind]] = {}
 # --- the process -----------------------------------------------------------------------------------------
 STARTED = Kind("started", "the service is up", "txmta {version} is up as {hostname}; state {state}")
 LISTENING = Kind("listening", "a listener has its port", "listener {name} on {address}")
-STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "stopping: {reason}")
+STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "{reason}")
 RELOADED = Kind("reloaded", "a new configuration is in force", "configuration read again; {note}")
-RELOAD_REFUSED = Kind("reload-refused", "the new configuration was wrong; the old one stays", "reload refused: {error}")
+RELOAD_REFUSED = Kind(
+    "reload-refused", "the new configuration was wrong; the old one stays", "nothing was changed: {error}"
+)
 STALLED = Kind("stalled", "the reactor did not run for over a second", "the reactor stalled for {seconds} s in {where}")
-SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "spool: {error}")
-SPOOL_RECOVERED = Kind("spool-recovered", "the spool is in order", "spool in order: {note}")
-SPOOL_DAMAGE = Kind("spool-damage", "something in the spool cannot be read", "spool: damaged: {what}")
+SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "{error}")
+SPOOL_RECOVERED = Kind("spool-recovered", "the spool is in order", "{note}")
+SPOOL_DAMAGE = Kind("spool-damage", "something in the spool cannot be read", "{what}")
 TABLE_LOADED = Kind("table-loaded", "a table file was read again", "table {table}: read again, {entries} entries")
 TABLE_REFUSED = Kind(
     "table-refused",
@@ -99,20 +101,17 @@ COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}:
 RECIPIENT_REFUSED = Kind(
     "recipient-refused", "RCPT was refused", "{client}: from <{sender}> to <{address}>: {reply}   {why}"
 )
-LOOKUP_FAILED = Kind("lookup-failed", "a table or DNS could not answer", "cannot know {question}: {error}")
 
 # --- a message: acceptance -------------------------------------------------------------------------------
 ACCEPTED = Kind(
     "accepted",
     "a message was taken in",
-    "accepted from {client} ({helo}, {protocol}) listener {listener}, {size} octets; from {sender} to {recipients}",
+    "from {client} ({helo}, {protocol}) listener {listener}, {size} octets; <{sender}> to {recipients}",
 )
-COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "250: committed in {ms} ms")
-REFUSED = Kind(
-    "refused", "a message was refused at its end", "message from {client}, sender <{sender}>, refused: {reply}"
-)
+COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "on disk after {ms} ms")
+REFUSED = Kind("refused", "a message was refused at its end", "message from {client}, sender <{sender}>: {reply}")
 EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
-HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "added {fields}")
+HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "{fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
 
 # --- a message: routing and delivery ---------------------------------------------------------------------
@@ -123,7 +122,7 @@ ATTEMPT = Kind(
     "try {attempt} {address}: {status} by {service} {host} {tls} {seconds}s   {stage}: {reply}   scope: {scope}",
 )
 EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
-HELD = Kind("held", "waits until somebody releases it", "{address}: held: {reason}")
+HELD = Kind("held", "waits until somebody releases it", "{address}: {reason}")
 BOUNCED = Kind("bounced", "the sender was told", "report {report} to {sender}: {status}")
 NOT_BOUNCED = Kind("not-bounced", "the sender was not told, and why", "no report: {reason}")
 CHANGED = Kind("changed", "an operator changed it", "{change} by {by}")

@@ -140,6 +140,7 @@ class SmtpFactory(ServerFactory):
     def opened(self, protocol: ServerProtocol) -> None:
         """A session began."""
         self._connections.add(protocol.client)
+        self.context.emit(events.CONNECTED(client=protocol.client, listener=self.context.listener), "")
         self.protocols.add(protocol)
         if protocol.session is not None:
             self._ticker.add(protocol.session)
@@ -147,6 +148,10 @@ class SmtpFactory(ServerFactory):
     def closed(self, protocol: ServerProtocol, session: Session, reason: Failure) -> None:
         """A session ended."""
         self._connections.remove(protocol.client)
+        self.context.emit(
+            events.DISCONNECTED(client=protocol.client, reason=reason.getErrorMessage(), messages=session.messages),
+            "",
+        )
         self.protocols.discard(protocol)
         self._ticker.remove(session)
         if not self.protocols:

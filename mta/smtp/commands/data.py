@@ -79,11 +79,12 @@ def take(session: Session, transaction: Transaction, octets: bytes) -> Maybe[Non
 
 async def end_of_data(session: Session, transaction: Transaction) -> Reply:
     """After the final dot."""
+    at = session.context.now()
     try:
         header = _check_content(session, transaction)
-        leads = await _expand(session, transaction)
-        edits, added = _trace(session, transaction, header, leads)
-        id = await _store(session, transaction, leads, edits, added)
+        leads = await _expand(session, transaction, at)
+        edits, added = _trace(session, transaction, header, at)
+        id = await _store(session, transaction, leads, edits, added, at)
     except PermanentFailure as failure:
         session.context.emit(
             events.REFUSED(client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)),
@@ -127,27 +128,31 @@ def _check_content(session: Session, transaction: Transaction) -> Header:
     return header
 
 
-async def _expand(session: Session, transaction: Transaction) -> Leads:
+async def _expand(session: Session, transaction: Transaction, at: int) -> Leads:
     """Where the recipients lead, once and for all; and where each copy waits first."""
     context = session.context
-    return await lead(context.router, context.answerer, transaction.recipients, transaction.facts, context.now())
+    return await lead(context.router, context.answerer, transaction.recipients, transaction.facts, at)
 
 
 def _trace(
-    session: Session, transaction: Transaction, header: Header, leads: Leads
+    session: Session, transaction: Transaction, header: Header, at: int
 ) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
     """Received at the top (RFC 5321 4.4), and what RFC 6409 8 lets us complete."""
     context = session.context
     assert transaction.incoming is not None
     only = transaction.recipients[0] if len(transaction.recipients) == 1 else None
-    at = context.now()
     trace = received(session.origin, transaction.incoming.id, context.hostname, only, at)
     edits, added = missing_fields(header, session.rights, transaction.incoming.id, context.hostname, at)
     return (Edit(0, 0, trace), *edits), added
 
 
 async def _store(
-    session: Session, transaction: Transaction, leads: Leads, edits: tuple[Edit, ...], added: tuple[str, ...]
+    session: Session,
+    transaction: Transaction,
+    leads: Leads,
+    edits: tuple[Edit, ...],
+    added: tuple[str, ...],
+    at: int,
 ) -> str:
     context = session.context
     incoming, decoder = transaction.incoming, transaction.decoder
@@ -156,14 +161,14 @@ async def _store(
     envelope = Envelope(
         origin=session.origin,
         reverse_path=transaction.reverse_path,
-        arrived=context.now(),
+        arrived=at,
         body=transaction.body,
         eight_bit=decoder.eight_bit,
         rights=session.rights,
         configuration=context.configuration,
     )
     accepted = events.ACCEPTED(
-        envelope.arrived,
+        at,
         client=session.client,
         helo=session.helo,
         protocol=envelope.origin.protocol,
@@ -174,7 +179,7 @@ async def _store(
     )
     story = [accepted, *leads.events]
     if added:
-        story.append(events.HEADER_ADDED(envelope.arrived, fields=list(added)))
+        story.append(events.HEADER_ADDED(at, fields=list(added)))
     for wait in (incoming.add_recipients(leads.recipients), incoming.seal(envelope, edits, story)):
         if wait is not None:
             await wait
