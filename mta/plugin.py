@@ -21,6 +21,7 @@ from mta.delivery.values import Batch, Limits
 from mta.envelope import Outcome, Scope, Status
 from mta.events import Event
 from mta.interfaces import IProvider, IResolver, ITable
+from mta.message.reading import read_whole
 from mta.reply import PermanentFailure, Reply, TemporaryFailure
 from mta.verdict import Verdict
 
@@ -43,6 +44,7 @@ __all__ = [
     "Verdict",
     "option",
     "provider",
+    "read_whole",
 ]
 
 C = TypeVar("C", bound=type)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from zope.interface import implementer
 
 from mta.delivery.values import Batch, Limits
-from mta.envelope import Outcome, Status
+from mta.envelope import Status
 from mta.interfaces import IDeliveryService
 from mta.plugin import Options, Services, provider
 from mta.reply import Reply
@@ -36,11 +36,7 @@ class Discard:
 
     async def deliver(self, batch: Batch) -> None:
         """Report every recipient as discarded."""
-        batch.report_all(
-            lambda number: Outcome(
-                recipient=number, status=Status.DISCARDED, reply=self._reply, attempt={"stage": "discard"}
-            )
-        )
+        batch.report_all(Status.DISCARDED, self._reply, attempt={"stage": "discard"})
 
     async def stop(self, deadline: float) -> None:
         """Nothing runs."""

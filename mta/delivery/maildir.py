@@ -129,7 +129,7 @@ class Maildir:
                 await self._deliver_large(batch)
         except Damaged as damaged:
             attempt = {"stage": "read", "error": str(damaged)}
-            batch.report_all(lambda number: _deferred(number, _UNREADABLE, Scope.MESSAGE, attempt))
+            batch.report_all(Status.DEFERRED, _UNREADABLE, Scope.MESSAGE, attempt)
         finally:
             self._deliveries -= 1
             self._note_idle()

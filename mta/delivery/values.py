@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.reply import Reply
@@ -49,11 +49,13 @@ class Batch:
         elif not any(recipient.id == outcome.recipient for recipient in self.recipients):
             raise KeyError(outcome.recipient)
 
-    def report_all(self, make: Callable[[int], Outcome]) -> None:
-        """One outcome for each recipient that has none yet; ``make`` gets the recipient's id."""
-        for recipient in self.recipients:
-            if recipient.id in self._pending:
-                self.report(make(recipient.id))
+    def report_all(
+        self, status: Status, reply: Reply, scope: Scope = Scope.RECIPIENT, attempt: Mapping[str, Any] | None = None
+    ) -> None:
+        """The same outcome for each recipient that has none yet; ``attempt`` left out says by whom."""
+        attempt = attempt or {"stage": self.route.destination.service}
+        for recipient in self.pending:
+            self.report(Outcome(recipient=recipient.id, status=status, reply=reply, scope=scope, attempt=attempt))
 
     @property
     def pending(self) -> tuple[Recipient, ...]:
@@ -62,6 +64,5 @@ class Batch:
 
     def close(self, reply: Reply) -> list[Outcome]:
         """All outcomes; those not reported are deferred, scope host, with ``reply``."""
-        for recipient in self.pending:
-            self.report(Outcome(recipient=recipient.id, status=Status.DEFERRED, reply=reply, scope=Scope.HOST))
+        self.report_all(Status.DEFERRED, reply, Scope.HOST)
         return self._outcomes
