@@ -101,25 +101,50 @@ class Unavailable(Exception):
 
 
 def fetch() -> Path:
-    """The folder that the package is unpacked in.  Raises ``Unavailable``."""
+    """The folder that the package is unpacked in, with libraries that this system lacks.  Raises ``Unavailable``."""
     root = FOLDER / "postfix"
-    if (root / "usr/sbin/smtp-source").exists():
-        return root
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise Unavailable("Debian's package tools are not here")
-    FOLDER.mkdir(exist_ok=True)
-    try:
-        subprocess.run(["apt-get", "download", "-qq", "postfix"], cwd=FOLDER, check=True, capture_output=True)
-    except subprocess.CalledProcessError as error:
-        raise Unavailable(f"the package postfix cannot be had: {error.stderr.decode(errors='replace')[:300]}") from None
-    package = next(FOLDER.glob("postfix_*.deb"))
-    subprocess.run(["dpkg", "-x", str(package), str(root)], check=True)
+    if not (root / "usr/sbin/smtp-source").exists():
+        if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+            raise Unavailable("Debian's package tools are not here")
+        FOLDER.mkdir(exist_ok=True)
+        _unpack("postfix", root)
+    if missing_libraries(root):
+        package = next(FOLDER.glob("postfix_*.deb"), None)
+        for needed in _libraries(package) if package else ():
+            _unpack(needed, root)
+        if missing := missing_libraries(root):
+            raise Unavailable(f"libraries are missing: {', '.join(missing)}")
     return root
+
+
+def _unpack(package: str, root: Path) -> None:
+    try:
+        subprocess.run(["apt-get", "download", "-qq", package], cwd=FOLDER, check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.decode(errors="replace").strip()[:300]
+        raise Unavailable(f"the package {package} cannot be had (apt-get update first?): {why}") from None
+    for found in FOLDER.glob(f"{package}_*.deb"):
+        subprocess.run(["dpkg", "-x", str(found), str(root)], check=True)
+
+
+def _libraries(package: Path) -> list[str]:
+    """The library packages that it depends on; the C library is the system's own."""
+    done = subprocess.run(["dpkg-deb", "-f", str(package), "Depends"], check=True, capture_output=True, text=True)
+    names = (entry.split()[0] for entry in done.stdout.split(","))
+    return [name for name in names if name.startswith("lib") and name != "libc6"]
+
+
+def missing_libraries(root: Path) -> list[str]:
+    """What the dynamic linker does not find for the programs that are run."""
+    programs = [str(root / name) for name in ("usr/lib/postfix/sbin/smtpd", "usr/sbin/smtp-source")]
+    done = subprocess.run(["ldd", *programs], env=environment(root), capture_output=True, text=True)
+    return sorted({line.split()[0] for line in done.stdout.splitlines() if "not found" in line})
 
 
 def environment(root: Path) -> dict[str, str]:
     """For the programs of the package: its libraries are not where the system looks."""
-    return {**os.environ, "LD_LIBRARY_PATH": str(root / "usr/lib/postfix")}
+    folders = [root / "usr/lib/postfix", *root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, folders))}
 
 
 class Postfix:
@@ -177,6 +202,10 @@ class Postfix:
         return sum(
             1 for name in ("incoming", "active", "deferred") for path in (queue / name).rglob("*") if path.is_file()
         )
+
+    def kept(self) -> int:
+        """Messages on hold: what the "accept" rows took in."""
+        return sum(1 for path in (self.folder / "queue/hold").rglob("*") if path.is_file())
 
     def stop(self) -> None:
         if self._process.poll() is None:

@@ -36,7 +36,7 @@ from mta.admin.control import ControlError, ControlFactory, socket_path
 from mta.admin.log import LogWriter, emit
 from mta.admin.watchdog import Watchdog, notify_systemd
 from mta.build import OWNER, Parts, World
-from mta.config.fingerprint import changed_needing_restart
+from mta.config.fingerprint import changed_needing_restart, keep_running
 from mta.config.load import Configuration, ConfigurationError, load
 from mta.reactor import install as install_reactor
 from mta.smtp.context import MemoryBudget
@@ -143,6 +143,9 @@ class MailService(Service):
     def privilegedStartService(self) -> None:
         """Bind the ports, while we may; nobody is answered before the reactor runs."""
         super().privilegedStartService()
+        self._bind()
+
+    def _bind(self) -> None:
         for listener in self.configuration.listen:
             factory = SmtpFactory(self._parts.context(listener.name), self._connections, reactor.callLater)
             self._factories[listener.name] = factory
@@ -166,6 +169,8 @@ class MailService(Service):
     def startService(self) -> None:
         """Lock and open the spool, then let everything go."""
         super().startService()
+        if not self._factories:
+            self._bind()  # python -m twisted has no privileged start
         os.umask(0o077)
         _raise_descriptor_limit(self.configuration.limits.connections)
         state = self.configuration.state
@@ -273,8 +278,9 @@ class MailService(Service):
 
     def reload(self) -> str:
         """Read the configuration again and put it to use.  Raises ``ConfigurationError``, ``OSError``."""
-        new = load(self.path, self.overrides)
-        kept = changed_needing_restart(self.configuration, new)
+        read = load(self.path, self.overrides)
+        kept = changed_needing_restart(self.configuration, read)
+        new = keep_running(self.configuration, read)
         self._parts.change(new)
         self.configuration = new
         for name, factory in self._factories.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import tomllib
 from typing import Any, Final
 
 import click
@@ -42,6 +43,7 @@ class Setting:
         self.path = path
         self.overrides = overrides
         self._configuration: Configuration | None = None
+        self._state: str | None = None
 
     @property
     def configuration(self) -> Configuration:
@@ -52,21 +54,40 @@ class Setting:
                 raise click.ClickException(f"the configuration is wrong:\n{error}") from error
         return self._configuration
 
+    @property
+    def state(self) -> str:
+        """The state folder; from a configuration that is wrong elsewhere too, so that the queue can be looked at."""
+        if self._state is None:
+            try:
+                self._state = load(self.path, self.overrides).state
+            except ConfigurationError as error:
+                self._state = self._state_alone()
+                if self._state is None:
+                    raise click.ClickException(f"the configuration is wrong:\n{error}") from error
+                click.echo("warning: the configuration is wrong: see mta check", err=True)
+        return self._state
+
+    def _state_alone(self) -> str | None:
+        try:
+            with open(self.path, "rb") as file:
+                state = tomllib.load(file).get("state")
+        except (OSError, ValueError):
+            return None
+        return os.path.join(os.path.dirname(os.path.abspath(self.path)), state) if isinstance(state, str) else None
+
     def reader(self) -> SpoolReader:
         """The spool, to read only."""
         try:
-            return SpoolReader(self.configuration.state)
+            return SpoolReader(self.state)
         except FileNotFoundError:
-            raise click.ClickException(
-                f"there is no spool in {self.configuration.state}: the service has not run yet"
-            ) from None
+            raise click.ClickException(f"there is no spool in {self.state}: the service has not run yet") from None
         except OSError as error:
             raise click.ClickException(f"the spool cannot be read: {error}") from error
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Ask the running service."""
         try:
-            return request(self.configuration.state, command, **arguments)
+            return request(self.state, command, **arguments)
         except ControlError as error:
             raise click.ClickException(str(error)) from error
 
@@ -265,21 +286,24 @@ def _next_steps(setting: Setting, waiting: list[Row], now: int) -> list[str]:
     if not waiting:
         return ["NEXT          nothing: it has ended for all recipients"]
     lines = []
-    expire = setting.configuration.queue.expire_after
+    try:
+        expire: float | None = load(setting.path, setting.overrides).queue.expire_after
+    except ConfigurationError:
+        expire = None
     for row in waiting:
         recipient = row.recipient
         who = escape(str(recipient.address))
         if recipient.hold:
             lines.append(f"NEXT          {who}: held until somebody releases it: {escape(recipient.hold)}")
             continue
-        gives_up = show.moment(row.arrived + round(expire * 1000), now)
+        end = f"; expires {show.moment(row.arrived + round(expire * 1000), now)}" if expire is not None else ""
         if row.claimed:
             step = f"try {recipient.attempts + 1} is under way"
         elif recipient.due <= now:
             step = f"try {recipient.attempts + 1} as soon as its destination has room"
         else:
             step = f"try {recipient.attempts + 1} at {show.moment(recipient.due, now)}"
-        lines.append(f"NEXT          {who}: {step}, by {escape(str(recipient.destination))}; expires {gives_up}")
+        lines.append(f"NEXT          {who}: {step}, by {escape(str(recipient.destination))}{end}")
     return lines
 
 
@@ -317,7 +341,7 @@ def spool_backup(setting: Setting, folder: str) -> None:
     from mta.spool.backup import backup
 
     try:
-        backup(setting.configuration.state, folder)
+        backup(setting.state, folder)
     except OSError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"the spool is copied to {folder}")

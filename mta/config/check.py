@@ -9,14 +9,14 @@ Limits: whether a postmaster in a table that is no file reaches a mailbox cannot
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final, get_type_hints
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from mta.config.files import unsafe
 from mta.config.option import Network, TableName
-from mta.config.postmaster import undelivered
+from mta.config.postmaster import table_file, undelivered
 from mta.config.problems import Problem
 from mta.config.render import walk_value
 from mta.config.schema import Configuration, Domain, Listen, Route
@@ -52,6 +52,9 @@ class Draft:
         self.tables: Mapping[str, Section] = found.get("tables", {})
         self.delivery_names = _names(written.get("delivery"))
         self.table_names = _names(written.get("tables"))
+        domains = written.get("domains")
+        #: False: there are domains that could not be read.
+        self.all_domains = domains is None or len(_names(domains)) == len(self.domains) > 0
 
     def problem(self, path: str, what: str, instead: str = "") -> Problem:
         """A problem of the key, with the file that it or what it lies in stands in."""
@@ -103,11 +106,16 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
 
 
 def _open_relay(draft: Draft) -> Iterator[Problem]:
-    for network in draft.networks:
-        if network is not None and network.prefixlen == 0:
+    """Also where the whole of it stands in pieces."""
+    networks = [network for network in draft.networks if network is not None]
+    for whole in (
+        *collapse_addresses([network for network in networks if isinstance(network, IPv4Network)]),
+        *collapse_addresses([network for network in networks if isinstance(network, IPv6Network)]),
+    ):
+        if whole.prefixlen == 0:
             yield draft.problem(
                 "relay.networks",
-                f'"{network}" makes this an open relay: anybody may send anywhere',
+                f'"{whole}" makes this an open relay: anybody may send anywhere',
                 "name the networks of your own clients",
             )
 
@@ -156,36 +164,38 @@ def _choice(names: Collection[str]) -> str:
     return " or ".join(f'"{name}"' for name in sorted(names)) or '"local"'
 
 
-def _leaves(draft: Draft) -> Iterator[tuple[str, Any, Any]]:
+def _tables_named(draft: Draft) -> Iterator[tuple[str, str]]:
+    """The key path and name of each table that an option names, also in the options of plugins."""
     hints = get_type_hints(Configuration, include_extras=True)
-    for key, value in draft.found.items():
-        yield from walk_value(key, hints[key], value)
+    for key, found in draft.found.items():
+        for path, kind, value in walk_value(key, hints[key], found):
+            if kind is TableName and value is not None:
+                yield path, value
+            elif get_origin(kind) is tuple and get_args(kind)[0] is TableName:
+                for index, one in enumerate(value):
+                    if one is not None:
+                        yield f"{path}[{index}]", one
 
 
 def _table_names(draft: Draft) -> Iterator[Problem]:
-    """Also those in the options of plugins."""
-    for path, kind, value in _leaves(draft):
-        if kind is TableName and value is not None and value.startswith("table:"):
-            name = value.removeprefix("table:")
-            if name not in draft.table_names:
-                yield draft.problem(path, f"there is no [tables.{name}]", nearest(name, draft.table_names))
+    for path, table in _tables_named(draft):
+        name = table.removeprefix("table:")
+        if name != table and name not in draft.table_names:
+            yield draft.problem(path, f"there is no [tables.{name}]", nearest(name, draft.table_names))
 
 
 def _table_files(draft: Draft) -> Iterator[Problem]:
-    """Each file once, and what the providers of tables say of their options (``check``, if they have it)."""
-    told: set[str] = set()
-    for path, kind, value in _leaves(draft):
-        if kind is TableName and value is not None and value.startswith("file:") and value not in told:
-            told.add(value)
-            yield from _table_file(draft, path, value.removeprefix("file:"))
-    for name, section in draft.tables.items():
-        check = getattr(section.provider, "check", None)
-        path = key_path("tables", name)
-        if check is not None:
-            for wrong in check(section.options):
-                yield draft.problem(path, wrong)
-        elif section.type_name == "file":
-            yield from _table_file(draft, f"{path}.path", section.options.path)  # type: ignore[attr-defined]
+    """Each file once."""
+    files: dict[str, str] = {}
+    for path, table in _tables_named(draft):
+        if table.startswith("file:"):
+            files.setdefault(table.removeprefix("file:"), path)
+    for name in draft.tables:
+        file = table_file(f"table:{name}", draft.tables)
+        if file is not None:
+            files.setdefault(file, f"{key_path('tables', name)}.path")
+    for file, path in files.items():
+        yield from _table_file(draft, path, file)
 
 
 def _table_file(draft: Draft, path: str, file: str) -> Iterator[Problem]:
@@ -204,8 +214,8 @@ def _table_file(draft: Draft, path: str, file: str) -> Iterator[Problem]:
 def _aliases(draft: Draft) -> Iterator[Problem]:
     """The targets in files of aliases."""
     for name, domain in draft.domains.items():
-        file = (domain.aliases or "").removeprefix("file:")
-        if not file or file == domain.aliases or not os.path.isfile(file):
+        file = table_file(domain.aliases, draft.tables)
+        if file is None:
             continue
         try:
             entries = read_table(file).entries
@@ -222,9 +232,9 @@ def _aliases(draft: Draft) -> Iterator[Problem]:
 
 
 def _postmaster(draft: Draft) -> Iterator[Problem]:
-    """RFC 5321 4.5.1: it must reach a mailbox.  Asked only where all names are right."""
+    """RFC 5321 4.5.1: it must reach a mailbox.  Asked only where all that it hangs on is right."""
     postmaster = draft.found.get("postmaster")
-    if postmaster is None or None in draft.route:
+    if postmaster is None or None in draft.route or not draft.all_domains:
         return
     why = undelivered(postmaster, draft.domains, [route for route in draft.route if route], draft.tables)
     if why:

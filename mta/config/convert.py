@@ -291,7 +291,13 @@ def _section(kind_name: str, made: Converter, providers: Providers) -> Hook:
             provider = providers.get(kind_name, type_name)
         except Wrong as wrong:
             raise ConfigurationError([written.problem(wrong.what, wrong.instead)]) from None
-        options = read_options(made, provider.options, node, frozenset({"type"}))
+        try:
+            options = read_options(made, provider.options, node, frozenset({"type"}))
+        except ConfigurationError:
+            raise
+        except Exception as error:  # a stranger's options: a type hint without its import, a check that raises
+            what = f"{provider.__module__} declares options that cannot be read: {type(error).__name__}: {error}"
+            raise ConfigurationError([node.problem(what, "repair the plugin")]) from error
         return Section(type_name=type_name, provider=provider, options=options)
 
     return hook

@@ -112,20 +112,19 @@ def _syntax(path: str, said: str) -> Problem:
 
 
 def _included(node: Node, path: str, problems: list[Problem]) -> list[str]:
-    """The files that the patterns of ``include`` match, sorted within each pattern, each once."""
-    if not isinstance(node.value, list):
-        problems.append(node.problem("is not a list", 'write one such as ["conf.d/*.toml"]'))
-        return []
+    """The files that the patterns of ``include`` match, sorted within each pattern, each once.
+
+    What is no text is passed over: the schema tells of it.
+    """
     folder = os.path.dirname(path)
     found: dict[str, None] = {}
-    for item in node.value:
+    for item in node.value if isinstance(node.value, list) else [node]:
         try:
-            pattern = os.path.join(folder, text(item.value))
-        except Wrong as wrong:
-            problems.append(item.problem(wrong.what, wrong.instead))
+            pattern = text(item.value)
+        except Wrong:
             continue
-        wild = glob.has_magic(text(item.value))
-        matches = sorted(glob.glob(_literal(folder, item.value))) if wild else [pattern]
+        wild = glob.has_magic(pattern)
+        matches = sorted(glob.glob(_literal(folder, pattern))) if wild else [os.path.join(folder, pattern)]
         found |= dict.fromkeys(match for match in matches if not _same(match, path))
         problems += _unsafe_folders(item, matches) if wild else []
     return list(found)

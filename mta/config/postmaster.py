@@ -16,7 +16,7 @@ from mta.routing.expand import expand, has_mailbox
 from mta.routing.keys import table_key
 from mta.routing.patterns import DomainPatterns
 from mta.routing.rules import DomainRule, RoutingRules
-from mta.routing.tables import TableError, read_table
+from mta.routing.tables import FileTableOptions, TableError, read_table
 from mta.routing.values import Expansion, Needs, Question, TableQuestion
 
 _ROUNDS: Final = 40
@@ -37,20 +37,24 @@ class _Files:
         if not isinstance(question, TableQuestion):
             raise _CannotTell
         if question.table not in self._entries:
+            path = table_file(question.table, self._tables)
+            if path is None:
+                raise _CannotTell
             try:
-                self._entries[question.table] = read_table(self._path(question.table)).entries
+                self._entries[question.table] = read_table(path).entries
             except (TableError, OSError) as error:  # it has changed since it was checked
                 raise _CannotTell from error
         return self._entries[question.table].get(table_key(question.key))
 
-    def _path(self, table: str) -> str:
-        if table.startswith("file:"):
-            return table.removeprefix("file:")
-        section = self._tables.get(table.removeprefix("table:"))
-        if section is None or section.type_name != "file":
-            raise _CannotTell
-        path: str = section.options.path  # type: ignore[attr-defined]  # the options of FileTable
-        return path
+
+def table_file(table: str | None, tables: Mapping[str, Section]) -> str | None:
+    """The file of a table as options name it ("file:PATH", "table:NAME"); None where it is no file."""
+    if table is None or table.startswith("file:"):
+        return table and table.removeprefix("file:")
+    section = tables.get(table.removeprefix("table:"))
+    if section is None or not isinstance(section.options, FileTableOptions):
+        return None
+    return section.options.path
 
 
 def undelivered(

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from twisted.plugin import IPlugin
+from zope.interface.verify import verifyObject
 
 import mta.plugins
 from mta.config.files import unsafe
@@ -108,6 +109,8 @@ def _collect(
     try:
         module = load(name)
         found = [value for value in vars(module).values() if _is_provider(value)]
+        for cls in found:
+            verifyObject(IProvider, cls)
     except Wrong as wrong:
         broken.append(BrokenModule(name, f"{wrong.what}; {wrong.instead}", stops=True))
     except (Exception, SystemExit) as error:  # a stranger's module may raise anything

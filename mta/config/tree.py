@@ -95,6 +95,11 @@ def override(root: Node, text: str, source: Source) -> None:
         raise ConfigurationError(
             [Problem(source.file, text, "is not KEY=VALUE", "write one such as limits.recipients=100")]
         )
+    if len(parts) > MAX_DEPTH:
+        raise ConfigurationError([Problem(source.file, parts[0], "is nested too deeply", "no option lies so deep")])
+    if parts[0] == "include":
+        # The files have been read by now: it would be a lie to take it.
+        raise ConfigurationError([Problem(source.file, "include", "cannot be overridden", "write it in the file")])
     path, node = "", root
     for part in parts[:-1]:
         path = key_path(path, part)
@@ -107,10 +112,11 @@ def override(root: Node, text: str, source: Source) -> None:
 
 def _descend(node: Node, part: str, path: str, source: Source) -> Node:
     if node.is_tables:
-        named: dict[Any, Node] = {one.value["name"].value: one for one in node.value if "name" in one.value}
-        if part in named:
-            return named[part]
-        known = [str(name) for name in named]
+        names = [one.value["name"].value if "name" in one.value else None for one in node.value]
+        if part in names:
+            element: Node = node.value[names.index(part)]
+            return element
+        known = [name for name in names if isinstance(name, str)]
         raise ConfigurationError(
             [Problem(source.file, path, f"there is no {node.path} of that name", nearest(part, known))]
         )

@@ -25,6 +25,10 @@ _DURATION_PART: Final = re.compile(r"([0-9.]+)([a-z]+)")
 _SIZE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?(B|KiB|MiB|GiB|TiB)\Z")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 _MAX_INT: Final = 1 << 63
+#: A hundred years: what is longer was not meant, and its milliseconds would not fit where times are stored.
+_MAX_SECONDS: Final = 36525 * 86400
+#: An exbibyte: RFC 1870 4 gives SIZE 20 digits, and the spool stores 63 bits.
+_MAX_OCTETS: Final = 1 << 60
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -82,7 +86,10 @@ def duration(value: Any) -> float:
         raise Wrong(f"{show(value)} has no unit", f'write text with a unit ({units}), such as "90s" or "5m"')
     if not isinstance(value, str) or not _DURATION.match(value):
         raise Wrong(f"{show(value)} is not a duration", f'write a number and a unit ({units}), such as "5m"')
-    return float(sum(float(part) * _SECONDS[unit] for part, unit in _DURATION_PART.findall(value)))
+    seconds = float(sum(float(part) * _SECONDS[unit] for part, unit in _DURATION_PART.findall(value)))
+    if seconds > _MAX_SECONDS:
+        raise Wrong(f"{show(value)} is over a hundred years", "write a shorter one")
+    return seconds
 
 
 def size(value: Any) -> int:
@@ -93,7 +100,10 @@ def size(value: Any) -> int:
     match = _SIZE.match(value) if isinstance(value, str) else None
     if match is None:
         raise Wrong(f"{show(value)} is not a size", f'write a number and a unit ({units}), such as "50MiB"')
-    return int(float(match[1]) * _OCTETS[match[2]])
+    octets = int(float(match[1]) * _OCTETS[match[2]])
+    if octets > _MAX_OCTETS:
+        raise Wrong(f"{show(value)} is more than any machine has", "write a smaller one")
+    return octets
 
 
 def show_duration(seconds: float) -> str:

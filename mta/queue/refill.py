@@ -122,8 +122,16 @@ class Refill:
 
     async def _claim_due(self) -> int:
         """Claim a slice for each destination that has something due; returns when the next falls due."""
+        while True:
+            soonest, claimed = await self._pass()
+            if not claimed:
+                return soonest
+            # What was due is taken: look once more, for when the rest of these destinations falls due.
+
+    async def _pass(self) -> tuple[int, int]:
+        """Once over all destinations: when the next falls due that is not now, and how many were claimed."""
         after: Due | None = None
-        soonest = self._now() + round(LONGEST_SLEEP * 1000)
+        soonest, claimed = self._now() + round(LONGEST_SLEEP * 1000), 0
         while self._running:
             if self._schedule.size >= self._room():
                 self.overflow = True
@@ -133,16 +141,19 @@ class Refill:
                 if due.first_due > self._now():
                     soonest = min(soonest, due.first_due)
                 elif self._schedule.size < self._room():
-                    await self._claim(due.destination)
+                    claimed += await self._claim(due.destination)
+                else:
+                    self.overflow = True
             if len(page) < DUE_PAGE:
                 break
             after = page[-1]
-        return soonest
+        return soonest, claimed
 
-    async def _claim(self, destination: Destination) -> None:
+    async def _claim(self, destination: Destination) -> int:
         lane = self._schedule.lanes.get(destination)
         if lane is not None and (self._reactor.seconds() < lane.window.rests_until or lane.recipients >= LOW):
-            return
+            lane.due_more = True  # fetched when it is low, or has rested
+            return 0
         owner, until = self._claim_made()
         leases = await self._spool.claim(owner, destination, self._now(), until, SLICE)
         claimed = 0
@@ -153,3 +164,4 @@ class Refill:
         if lane is not None:
             lane.due_more = claimed >= SLICE
         self._done()
+        return claimed

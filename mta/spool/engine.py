@@ -71,7 +71,7 @@ class Engine:
         try:
             self.folder = BodyFolder(self._folders.body)
             try:
-                db = open_writer(self._folders.database, self._connect)
+                db = self._open_writer()
                 last = _last_id(db)
                 self._start(self._store(db))
             except BaseException:
@@ -85,6 +85,10 @@ class Engine:
         self._ticking = self._reactor.callLater(TICK, self._tick)
         return last
 
+    def _open_writer(self) -> Connection:
+        # A quarter of the reserve for the log, half of it as ballast: so there is room to bring the log in.
+        return open_writer(self._folders.database, self._connect, self._reserve[0] // 4)
+
     def _store(self, db: Connection) -> Store:
         return Store(db, self.folder, self._bodies, self._header_limit)
 
@@ -97,7 +101,7 @@ class Engine:
         self.queries = Caller(lanes, "queries", reactor)
         self.writer = Writer(
             store,
-            lambda: self._store(open_writer(self._folders.database, self._connect)),
+            lambda: self._store(self._open_writer()),
             lanes,
             reactor,
             database=self._folders.database,

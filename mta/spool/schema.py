@@ -30,6 +30,7 @@ PAGE_SIZE: Final = 8192
 BUSY: Final = 2.0
 #: Pages in the log past which a commit of the writer brings them into the database (16 MiB).
 WAL_PAGES: Final = 2048
+LEAST_WAL_PAGES: Final = 32
 
 #: Step N brings version N to version N + 1.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -49,7 +50,6 @@ _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
-    f"PRAGMA wal_autocheckpoint = {WAL_PAGES}",
     "PRAGMA cache_size = -65536",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
@@ -61,12 +61,15 @@ def connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512)
 
 
-def open_writer(path: Path, connect: Connect = connect) -> sqlite3.Connection:
-    """The connection that writes."""
+def open_writer(path: Path, connect: Connect = connect, wal_octets: int = WAL_PAGES * PAGE_SIZE) -> sqlite3.Connection:
+    """The connection that writes.  ``wal_octets``: the log is brought into the database past this, and past
+    ``WAL_PAGES``; it must fit into what is kept free for a full disk."""
     try:
         db = connect(str(path))
         try:
             _prepare(db, path)
+            pages = max(LEAST_WAL_PAGES, min(WAL_PAGES, wal_octets // PAGE_SIZE))
+            db.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         except BaseException:
             db.close()
             raise

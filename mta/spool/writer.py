@@ -13,6 +13,7 @@ schema sets, on this connection and no other.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mta.reply import LOCAL_ERROR, Reply, TemporaryFailure
+from mta.spool.ballast import Ballast
 from mta.spool.batch import Rows
 from mta.spool.bodies import NO_SPACE
 from mta.spool.jobs import Job
@@ -33,6 +35,7 @@ from mta.spool.store import Store
 from mta.spool.upkeep import SliceJob
 
 FIRST_RETRY: Final = 1.0
+AT_ONCE: Final = 0.05
 LAST_RETRY: Final = 30.0
 #: Free pages given back to the file system in one idle moment.
 VACUUM: Final = 256
@@ -78,12 +81,19 @@ def is_trouble(error: BaseException) -> bool:
     return (code & 0xFF) in _TROUBLE
 
 
+def _is_full(error: BaseException | None) -> bool:
+    """There is no room on the disk; the error may be wrapped by the one that it caused."""
+    if error is None:
+        return False
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC or _is_full(error.__cause__)
+
+
 def failure_of(error: BaseException) -> TemporaryFailure:
     """What a client is told of it."""
     if isinstance(error, TemporaryFailure):
         return error
-    full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-    return TemporaryFailure(DISK_FULL if full else LOCAL_ERROR, f"{type(error).__name__}: {error}")
+    return TemporaryFailure(DISK_FULL if _is_full(error) else LOCAL_ERROR, f"{type(error).__name__}: {error}")
 
 
 class Writer:
@@ -117,7 +127,8 @@ class Writer:
         self._closing = False
         self.trouble: Reply | None = None
         self.low: Reply | None = None
-        self._look_at_disk()
+        self._ballast = Ballast(database.with_name("ballast"), reserve[0] // 2)
+        self._ballast.make(self._look_at_disk())
         self._lane = lanes.start("writer", self._work)
         self.put: Callable[[Job], None] = self._lane.put
 
@@ -207,6 +218,7 @@ class Writer:
             self._reactor.callFromThread(self._tell, told)
         if gone:
             self._remove(gone)
+        self._look_at_disk()
 
     def _ready(self) -> Store:
         if self._store is None:
@@ -289,6 +301,9 @@ class Writer:
                 store.db.close()
             except sqlite3.Error:
                 log.failure("the spool's database did not close")
+        if _is_full(error) and self._ballast.drop():
+            log.warn("the disk is full: what was kept free for outcomes is used now")
+            self._delay = AT_ONCE
         self.trouble = NO_SPACE
         self._kept = [job for job in jobs if job.kept]
         failure = failure_of(error)
@@ -297,7 +312,7 @@ class Writer:
         self._reactor.callFromThread(self._retry_later)
 
     def _housekeep(self) -> None:
-        self._look_at_disk()
+        self._ballast.make(self._look_at_disk())
         store = self._store
         if store is None or not self._idle:
             return
@@ -309,22 +324,24 @@ class Writer:
         except sqlite3.Error as error:
             self._failed([], error)
 
-    def _look_at_disk(self) -> None:
-        """Is there room for what comes, beside the reserve that outcomes may use?"""
+    def _look_at_disk(self) -> int:
+        """Is there room for what comes, beside the reserve that outcomes may use?  Returns the octets free."""
         octets, inodes = self._reserve
         try:
             found = os.statvfs(self._database.parent)
         except OSError as error:
             log.error("cannot look at the spool's disk: {error}", error=error)
             self.low = NO_SPACE
-            return
+            return 0
         # A file system that makes inodes as needed (btrfs) says 0 of 0.
         few_inodes = found.f_files > 0 and found.f_favail < inodes
-        low = NO_SPACE if found.f_bavail * found.f_frsize < octets or few_inodes else None
+        free = found.f_bavail * found.f_frsize
+        low = NO_SPACE if free < octets or few_inodes else None
         if (low is None) != (self.low is None):
             wrong = "" if low is None else "less room on its disk than the reserve"
             self._reactor.callFromThread(self._note, wrong)
         self.low = low
+        return free
 
     def _close(self, closing: _Close) -> None:
         left = TemporaryFailure(LOCAL_ERROR, "the spool was closed before the disk took it")

@@ -289,6 +289,10 @@ class Sink:
         wait_for(lambda: len(self.messages) >= count, f"{count} messages at the sink, {len(self.messages)} came")
         return self.messages
 
+    def taken(self, envelope: list[str], octets: bytes) -> None:
+        """A message to which the answer is 250, just before it is given."""
+        self.messages.append((envelope, octets))
+
     def _accept(self) -> None:
         while True:
             try:
@@ -338,7 +342,7 @@ class Sink:
                 octets = self._data(file)
                 answer = self._answer("dot", "", "250 taken")
                 if answer.startswith("250"):
-                    self.messages.append((envelope, octets))
+                    self.taken(envelope, octets)
                 if not say(answer):
                     return
 

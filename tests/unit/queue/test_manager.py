@@ -199,6 +199,15 @@ class Delivering(ManagerCase):
         self.assertEqual(self.totals(), {"relayed": 1})
         self.assertEqual(self.reports.failed, [])
 
+    def test_many_deferrals_of_one_destination_are_each_tried_at_their_time(self) -> None:
+        self.internet.answer = lambda batch, recipient: LATER
+        for n in range(20):
+            self.accept(f"{n}@b.example")
+            self.clock.advance(0.5)
+        self.internet.answer = lambda batch, recipient: OK
+        self.pass_time(75, 1)
+        self.assertEqual(self.totals(), {"relayed": 20})
+
     def test_only_the_deferred_recipient_is_tried_again(self) -> None:
         self.internet.answer = lambda batch, recipient: LATER if recipient.address.local == "2" else OK
         self.accept("1@b.example", "2@b.example")

@@ -1,0 +1,121 @@
+"""The load for ``tests/crash/kill9.py``: messages with identities, and clients that remember what they were told.
+
+A message's number says all of it: where it goes, how large it is, each of its octets.  A copy is one message at one
+of its places.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from tests.integration.tools import Dialogue
+
+FAR: Final = "far.example"
+BOX: Final = "ours.example"
+#: Where the messages go, by turns.
+PLACES: Final = ((BOX,), (FAR, BOX), (FAR,), (FAR,))
+
+#: The number of a message, and the domain where this copy of it goes.
+Copy = tuple[int, str]
+
+
+def copies(numbers: Iterable[int]) -> set[Copy]:
+    """All that should come of these messages."""
+    return {(number, place) for number in numbers for place in PLACES[number % len(PLACES)]}
+
+
+def content(number: int) -> bytes:
+    """A message; some are too large for the body table, and some for memory while they come in."""
+    size = 100_000 if number % 40 == 2 else 1000
+    header = f"X-Id: m{number:06}\r\nMessage-ID: <m{number:06}@load.example>\r\n"
+    header += "Date: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\n"
+    return header.encode() + b".0123456789abcdefghijklmnopqrstuvwxyz.\r\n" * (size // 40)
+
+
+class Load:
+    """Clients that send until all is sent, and connect again whenever the daemon is gone.
+
+    ``taken``: had a 250 to the final dot; ``unknown``: no reply, the connection broke after it may have been sent;
+    ``unsent``: it broke before that; ``refused``: had a reply that nobody should have in this load.
+    What broke is never sent again: that would be another message.
+    """
+
+    def __init__(self, port: int, messages: int, sessions: int) -> None:
+        self.begun = 0
+        self.taken: set[int] = set()
+        self.unknown: set[int] = set()
+        self.unsent: set[int] = set()
+        self.refused: list[str] = []
+        self._port = port
+        self._messages = messages
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._work, args=(session % 2 == 0,), daemon=True) for session in range(sessions)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def running(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _next(self) -> int | None:
+        with self._lock:
+            if self.begun == self._messages:
+                return None
+            self.begun += 1
+            return self.begun - 1
+
+    def _work(self, kept: bool) -> None:
+        number = self._next()
+        while number is not None:
+            with self._connect() as client:
+                while number is not None:
+                    fit = self._send(client, number)
+                    number = self._next()
+                    if not (fit and kept):
+                        break
+
+    def _connect(self) -> Dialogue:
+        while True:
+            try:
+                client = Dialogue(self._port)
+            except OSError:
+                time.sleep(0.02)  # it is being started again
+                continue
+            try:
+                return client.greet()
+            except (OSError, AssertionError):
+                client.__exit__()  # killed in the greeting
+
+    def _send(self, client: Dialogue, number: int) -> bool:
+        """One transaction; False when the connection is of no more use."""
+        mailboxes = {FAR: f"to{number:06}@{FAR}", BOX: f"bob@{BOX}"}
+        recipients = [f"RCPT TO:<{mailboxes[place]}>" for place in PLACES[number % len(PLACES)]]
+        self.unsent.add(number)
+        try:
+            for line in (f"MAIL FROM:<m{number:06}@load.example>", *recipients, "DATA"):
+                reply = client.say(line)
+                if reply[:1] not in ("2", "3"):
+                    return self._broken(number, reply)
+            self.unsent.discard(number)
+            self.unknown.add(number)
+            reply = client.say(content(number).replace(b"\r\n.", b"\r\n..") + b".")
+        except OSError:
+            return False
+        if not reply.startswith("250"):
+            return self._broken(number, reply)
+        self.unknown.discard(number)
+        self.taken.add(number)
+        return True
+
+    def _broken(self, number: int, reply: str) -> bool:
+        # No reply at all is the end of the connection: the kill.
+        if reply:
+            self.refused.append(f"m{number:06}: {reply}")
+        return False
