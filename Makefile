@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench crash real-mail clean
 
 # The environment is made anew when the packaging files change.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -31,6 +31,14 @@ check: $(VENV)/.installed
 # txmta and Postfix side by side; see benchmarks/README.rst.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+# kill -9 in the middle of a load, again and again; ARGS="--kills 3 --messages 1000" for less of it.
+crash: $(VENV)/.installed
+	$(BIN)/python -m tests.crash.kill9 $(ARGS)
+
+# 6,046 real messages, fetched by npm, through the running MTA and compared octet by octet.
+real-mail: $(VENV)/.installed
+	$(BIN)/python -m tests.integration.real_mail $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

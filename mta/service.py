@@ -39,6 +39,7 @@ from mta.build import OWNER, Parts, World
 from mta.config.fingerprint import changed_needing_restart, keep_running
 from mta.config.load import Configuration, ConfigurationError, load
 from mta.reactor import install as install_reactor
+from mta.reply import MailFailure
 from mta.smtp.context import MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
 from mta.spool.sqlite import SqliteSpool
@@ -57,6 +58,8 @@ STOP_TIME: Final = 20.0
 PURGE_EVERY: Final = 600.0
 PURGE_SLICE: Final = 500
 PURGE_PAUSE: Final = 0.2
+#: Seconds between two tries to put the spool in order at the start.
+RECOVER_AGAIN: Final = 5.0
 #: Threads for blocking disk work of delivery services; the spool has its own.
 DISK_THREADS: Final = 4
 #: Objects made, less those freed, before the cycle collector looks at the youngest; and so on.
@@ -199,7 +202,17 @@ class MailService(Service):
         return self._parts.spool
 
     async def _recover(self) -> None:
-        for damage in await self.spool.recover(OWNER):
+        while True:
+            try:
+                damages = await self.spool.recover(OWNER)
+                break
+            except MailFailure as failure:
+                # A full or failing disk: mail is refused by the spool itself, and nothing goes out before this.
+                emit(events.SPOOL_TROUBLE(error=f"it cannot be put in order: {failure}"), "")
+                await deferLater(reactor, RECOVER_AGAIN)
+                if not self.running:
+                    return
+        for damage in damages:
             emit(events.SPOOL_DAMAGE(what=damage.what), damage.id)
         self._parts.manager.start()
         self._purging = reactor.callLater(PURGE_EVERY, self._purge)

@@ -54,7 +54,9 @@ class Draft:
         self.table_names = _names(written.get("tables"))
         domains = written.get("domains")
         #: False: there are domains that could not be read.
-        self.all_domains = domains is None or len(_names(domains)) == len(self.domains) > 0
+        self.all_domains = domains is None or (
+            isinstance(domains.value, dict) and len(domains.value) == len(self.domains)
+        )
 
     def problem(self, path: str, what: str, instead: str = "") -> Problem:
         """A problem of the key, with the file that it or what it lies in stands in."""
@@ -108,10 +110,10 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
 def _open_relay(draft: Draft) -> Iterator[Problem]:
     """Also where the whole of it stands in pieces."""
     networks = [network for network in draft.networks if network is not None]
-    for whole in (
-        *collapse_addresses([network for network in networks if isinstance(network, IPv4Network)]),
-        *collapse_addresses([network for network in networks if isinstance(network, IPv6Network)]),
-    ):
+    joined: list[Network] = []
+    joined += collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
+    joined += collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
+    for whole in joined:
         if whole.prefixlen == 0:
             yield draft.problem(
                 "relay.networks",

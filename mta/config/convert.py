@@ -35,7 +35,7 @@ from mta.config.option import (
     TableName,
 )
 from mta.config.problems import ConfigurationError, Problem, Wrong, show
-from mta.config.providers import Providers
+from mta.config.providers import Providers, origin
 from mta.config.render import option_fields, required
 from mta.config.secret import secret
 from mta.config.section import Section
@@ -296,7 +296,7 @@ def _section(kind_name: str, made: Converter, providers: Providers) -> Hook:
         except ConfigurationError:
             raise
         except Exception as error:  # a stranger's options: a type hint without its import, a check that raises
-            what = f"{provider.__module__} declares options that cannot be read: {type(error).__name__}: {error}"
+            what = f"{origin(provider)} declares options that cannot be read: {type(error).__name__}: {error}"
             raise ConfigurationError([node.problem(what, "repair the plugin")]) from error
         return Section(type_name=type_name, provider=provider, options=options)
 

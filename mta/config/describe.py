@@ -85,8 +85,8 @@ that is wrong with them at once, each with the file, the key and what to write i
 * A list of one value may be written without its brackets.
 * A secret may be written as ``{ file = "..." }``, ``{ env = "..." }`` or ``{ credential = "..." }`` (systemd's
   ``LoadCredential=``) in place of the text.
-* ``--set key=value`` overrides one option: ``--set limits.recipients=50``.  In a list of tables the name of one is
-  part of the key: ``--set listen.mx.endpoint=tcp:25``.
+* ``--set key=value`` overrides one option, ``include`` excepted: ``--set limits.recipients=50``.  In a list of tables
+  the name of one is part of the key: ``--set listen.mx.endpoint=tcp:25``.
 * A file, or the folder of a file, that anybody may write is refused: who can write it would be the MTA.
 * ``mta reload`` puts a changed configuration in force, except for ``hostname``, ``state``, ``[[listen]]``,
   ``[dns]``, ``[log]`` and ``queue.reserve``, which need a restart.

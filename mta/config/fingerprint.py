@@ -14,7 +14,7 @@ from mta.config.schema import Configuration
 
 _LENGTH: Final = 12
 #: Options that only a start applies: names are given out, sockets bound, files open.
-_NEED_RESTART: Final = ("hostname", "state", "listen", "dns", "queue.reserve", "log")
+NEED_RESTART: Final = ("hostname", "state", "listen", "dns", "queue.reserve", "log")
 
 
 def fingerprint(configuration: Configuration) -> str:
@@ -25,7 +25,7 @@ def fingerprint(configuration: Configuration) -> str:
 
 def changed_needing_restart(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """The key paths of what differs and comes into force only with a restart."""
-    return tuple(key for key in _NEED_RESTART if _get(old, key) != _get(new, key))
+    return tuple(key for key in NEED_RESTART if _get(old, key) != _get(new, key))
 
 
 def keep_running(old: Configuration, new: Configuration) -> Configuration:

@@ -83,10 +83,11 @@ def at_least(least: float, shown: str = "") -> Check:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Base of a section's options: a subclass is a frozen keyword-only dataclass without further ado.
 
-    Its docstring is the section's text in the generated documentation.
+    Its docstring is the section's text in the generated documentation.  As it stands it has no option.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -22,8 +22,10 @@ class Problem(NamedTuple):
     instead: str = ""
 
     def __str__(self) -> str:
+        """One line, whatever a plugin's exception says."""
         said = f"{self.what}; {self.instead}" if self.instead else self.what
-        return ": ".join(part for part in (self.file, self.key_path, said) if part)
+        whole = ": ".join(part for part in (self.file, self.key_path, said) if part)
+        return " ".join(line.strip() for line in whole.split("\n"))
 
 
 class ConfigurationError(Exception):

@@ -67,8 +67,8 @@ class Providers:
         for cls in classes:
             first = self._classes.setdefault((cls.kind, cls.type_name), cls)
             if first is not cls:
-                what = f'registers {cls.kind} "{cls.type_name}", as {first.__module__} does'
-                failures.append(BrokenModule(cls.__module__, what, stops=True))
+                what = f'registers {cls.kind} "{cls.type_name}", as {origin(first)} does'
+                failures.append(BrokenModule(origin(cls), what, stops=True))
         self.broken = tuple(failures)
 
     @classmethod
@@ -101,6 +101,13 @@ class Providers:
     def all(self) -> list[Any]:
         """Every provider, by kind and type."""
         return [self._classes[key] for key in sorted(self._classes)]
+
+
+def origin(provider: Any) -> str:
+    """The module of a provider, by the name that people know: its file where it was loaded from one."""
+    module = sys.modules.get(provider.__module__)
+    file = getattr(module, "__file__", None)
+    return str(file if file in _loaded else provider.__module__)
 
 
 def _collect(

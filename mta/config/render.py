@@ -53,8 +53,7 @@ def walk_value(path: str, kind: Any, value: Any) -> Iterator[Leaf]:
 
 def option_fields(kind: type[Options]) -> list[dataclasses.Field[Any]]:
     """The fields of a section that are options."""
-    declared: Any = kind  # each subclass of Options is a dataclass, which mypy cannot know of the base
-    return [field for field in dataclasses.fields(declared) if "doc" in field.metadata]
+    return [field for field in dataclasses.fields(kind) if "doc" in field.metadata]
 
 
 def required(kind: Any) -> Any:

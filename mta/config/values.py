@@ -20,9 +20,9 @@ from mta.config.problems import Wrong, show
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _OCTETS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_DURATION: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,3})?(?:ms|s|m|h|d|w))+\Z")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,13}(?:\.[0-9]{1,3})?(?:ms|s|m|h|d|w))+\Z")
 _DURATION_PART: Final = re.compile(r"([0-9.]+)([a-z]+)")
-_SIZE: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?(B|KiB|MiB|GiB|TiB)\Z")
+_SIZE: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,3})?) ?(B|KiB|MiB|GiB|TiB)\Z")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 _MAX_INT: Final = 1 << 63
 #: A hundred years: what is longer was not meant, and its milliseconds would not fit where times are stored.
@@ -100,7 +100,7 @@ def size(value: Any) -> int:
     match = _SIZE.match(value) if isinstance(value, str) else None
     if match is None:
         raise Wrong(f"{show(value)} is not a size", f'write a number and a unit ({units}), such as "50MiB"')
-    octets = int(float(match[1]) * _OCTETS[match[2]])
+    octets = int((float if "." in match[1] else int)(match[1]) * _OCTETS[match[2]])
     if octets > _MAX_OCTETS:
         raise Wrong(f"{show(value)} is more than any machine has", "write a smaller one")
     return octets

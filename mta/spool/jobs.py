@@ -194,16 +194,22 @@ def replace_recipient(rows: Rows, store: Store, number: int, recipient: Recipien
 class RecoverJob(Job):
     """Free what nobody leases any more, and find what a crash left behind.
 
+    Sessions may be taking mail in meanwhile, and their jobs share this one's batch: so it leaves messages alone whose
+    id is greater than ``last``, and removes no body file but of ``files``; both were noted when it was asked for.
     Results: ``staged`` are committed messages with recipients to be made visible, ``unstaged`` messages that
     were never committed, ``damages`` what cannot be delivered (set aside as held).
     """
 
     runs = True
 
-    def __init__(self, leased: set[Pair], notices: set[Pair], open_now: set[int], then: Then) -> None:
+    def __init__(
+        self, leased: set[Pair], notices: set[Pair], open_now: set[int], files: Sequence[int], last: int, then: Then
+    ) -> None:
         self._leased = leased
         self._notices = notices
         self._open_now = open_now
+        self._files = files
+        self._last = last
         self.then = then
         self.staged: list[int] = []
         self.unstaged: list[int] = []
@@ -211,21 +217,22 @@ class RecoverJob(Job):
 
     def run(self, store: Store) -> list[int]:
         db = store.db
-        claimed = db.execute("SELECT message, n FROM recipient WHERE state = 1").fetchall()
+        before = (self._last,)
+        claimed = db.execute("SELECT message, n FROM recipient WHERE state = 1 AND message <= ?", before).fetchall()
         free(db, [pair for pair in claimed if pair not in self._leased])
-        owed = db.execute("SELECT message, n FROM notice WHERE state = 1").fetchall()
+        owed = db.execute("SELECT message, n FROM notice WHERE state = 1 AND message <= ?", before).fetchall()
         rows = Rows()
         rows.notices_freed = [pair for pair in owed if pair not in self._notices]
         rows.flush(db)
-        query = "SELECT s.message, m.id FROM staging s LEFT JOIN message m ON m.id = s.message"
-        stagings = [row for row in db.execute(query) if row[0] not in self._open_now]
+        query = "SELECT s.message, m.id FROM staging s LEFT JOIN message m ON m.id = s.message WHERE s.message <= ?"
+        stagings = [row for row in db.execute(query, before) if row[0] not in self._open_now]
         self.staged = [number for number, committed in stagings if committed is not None]
         self.unstaged = [number for number, committed in stagings if committed is None]
         if not self._leased and not self._open_now:
             store.destinations.purge()
-        return self._files(store)
+        return self._orphans(store)
 
-    def _files(self, store: Store) -> list[int]:
+    def _orphans(self, store: Store) -> list[int]:
         """Compare the body files with their rows; returns the orphans."""
         wanted = external_bodies(store.db)
         self.damages = []
@@ -235,7 +242,7 @@ class RecoverJob(Job):
                 what = "its body file is missing" if found < 0 else f"its body file has {found} octets, not {stored}"
                 self.damages.append((number, what))
                 set_aside(store, number, what)
-        return [number for number in store.folder.numbers() if number not in wanted and number not in self._open_now]
+        return [number for number in self._files if number not in wanted and number not in self._open_now]
 
 
 def set_aside(store: Store, number: int, what: str) -> None:

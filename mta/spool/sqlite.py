@@ -24,6 +24,7 @@ from mta.events import Event
 from mta.interfaces import IIncoming, ISpool
 from mta.reply import Reply
 from mta.spool.backup import copy_spool
+from mta.spool.bodies import disk_failure
 from mta.spool.claiming import ClaimJob, ClaimNoticesJob, LeaseJob
 from mta.spool.engine import Engine
 from mta.spool.incoming import Incoming, LargeBody, ready
@@ -383,6 +384,10 @@ class SqliteSpool:
         """As ``ISpool.recover``; also goes on with what a crash left half done.  For the start: what another
         owner is just claiming in this process would be freed."""
         self._leases.of(owner)
+        try:
+            files = self._engine.folder.numbers()
+        except OSError as error:
+            return fail(disk_failure(error))
         deferred: Deferred[list[Damage]] = Deferred()
 
         def then(job: RecoverJob, error: Exception | None) -> None:
@@ -397,7 +402,7 @@ class SqliteSpool:
             _fire(deferred, [Damage(id_text(number), what) for number, what in job.damages], None)
 
         leased, notices = self._leases.pairs(False), self._leases.pairs(True)
-        self._engine.writer.put(RecoverJob(leased, notices, set(self._open_now), then))
+        self._engine.writer.put(RecoverJob(leased, notices, set(self._open_now), files, self._ids.last, then))
         return deferred
 
 

@@ -58,6 +58,11 @@ class QueueIds:
         # The counters of the last millisecond may all be in use: begin with the next one.
         self._counter = (1 << _COUNTER_BITS) - 1 if last else -1
 
+    @property
+    def last(self) -> int:
+        """No id up to now is greater, and each one to come is."""
+        return self._ms << (_COUNTER_BITS + _WORKER_BITS) | self._worker | max(self._counter, 0)
+
     def next(self) -> int:
         now = self._now()
         if now > self._ms:

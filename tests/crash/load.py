@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from tests.integration.tools import Dialogue
+from tests.integration.tools import Dialogue, wait_for
 
 FAR: Final = "far.example"
 BOX: Final = "ours.example"
@@ -29,7 +29,7 @@ def copies(numbers: Iterable[int]) -> set[Copy]:
 
 def content(number: int) -> bytes:
     """A message; some are too large for the body table, and some for memory while they come in."""
-    size = 100_000 if number % 40 == 2 else 1000
+    size = 100_000 if number % 10 == 2 else 1000
     header = f"X-Id: m{number:06}\r\nMessage-ID: <m{number:06}@load.example>\r\n"
     header += "Date: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\n"
     return header.encode() + b".0123456789abcdefghijklmnopqrstuvwxyz.\r\n" * (size // 40)
@@ -40,7 +40,7 @@ class Load:
 
     ``taken``: had a 250 to the final dot; ``unknown``: no reply, the connection broke after it may have been sent;
     ``unsent``: it broke before that; ``refused``: had a reply that nobody should have in this load.
-    What broke is never sent again: that would be another message.
+    What broke is never sent again: that would be another message.  No more is begun than is allowed: see ``allow``.
     """
 
     def __init__(self, port: int, messages: int, sessions: int) -> None:
@@ -51,7 +51,8 @@ class Load:
         self.refused: list[str] = []
         self._port = port
         self._messages = messages
-        self._lock = threading.Lock()
+        self._allowed = 0
+        self._gate = threading.Condition()
         self._threads = [
             threading.Thread(target=self._work, args=(session % 2 == 0,), daemon=True) for session in range(sessions)
         ]
@@ -60,12 +61,22 @@ class Load:
         for thread in self._threads:
             thread.start()
 
+    def allow(self, messages: int) -> None:
+        """So many may be begun, counted from the first one."""
+        with self._gate:
+            self._allowed = min(messages, self._messages)
+            self._gate.notify_all()
+
+    def wait_until_begun(self, messages: int) -> None:
+        wait_for(lambda: self.begun >= messages, f"message {messages} to be begun")
+
     @property
     def running(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
     def _next(self) -> int | None:
-        with self._lock:
+        with self._gate:
+            self._gate.wait_for(lambda: self.begun < self._allowed or self.begun == self._messages)
             if self.begun == self._messages:
                 return None
             self.begun += 1
@@ -86,7 +97,7 @@ class Load:
             try:
                 client = Dialogue(self._port)
             except OSError:
-                time.sleep(0.02)  # it is being started again
+                time.sleep(0.005)  # it is being started again
                 continue
             try:
                 return client.greet()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 class KillNine(SynchronousTestCase):
     def test_two_kills(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.crash.kill9", "--kills", "2", "--messages", "300", "--seed", "1"],
+            [sys.executable, "-m", "tests.crash.kill9", "--kills", "2", "--messages", "300", "--sessions", "15"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -66,10 +66,11 @@ class Reading(SynchronousTestCase):
         }
         self.read(endpoint, table, "/srv/etc")
 
-    @given(st.integers(0, 10**9 - 1))
-    def test_what_is_shown_can_be_written(self, number: int) -> None:
-        self.assertEqual(values.duration(show_duration(number)), number)
-        self.assertEqual(values.size(show_size(number)), number)
+    @settings(deadline=None)
+    @given(st.integers(0, 36525 * 86400 * 1000), st.integers(0, 1 << 60))
+    def test_what_is_shown_can_be_written(self, milliseconds: int, octets: int) -> None:
+        self.assertAlmostEqual(values.duration(show_duration(milliseconds / 1000)), milliseconds / 1000, delta=1e-5)
+        self.assertEqual(values.size(show_size(octets)), octets)
 
 
 class Refusing(SynchronousTestCase):
@@ -101,6 +102,10 @@ class Refusing(SynchronousTestCase):
                 "50MB": f'"50MB" is not a size; write a number and a unit ({units}), such as "50MiB"',
             },
         )
+
+    def test_beyond_all_measure(self) -> None:
+        self.refuse(values.duration, {"36526d": '"36526d" is over a hundred years; write a shorter one'})
+        self.refuse(values.size, {"1048577TiB": '"1048577TiB" is more than any machine has; write a smaller one'})
 
     def test_simple_types(self) -> None:
         self.refuse(values.text, {5: "5 is not text; write it in quotes", "a\0": "has a NUL character; leave it out"})
@@ -187,6 +192,7 @@ class Refusing(SynchronousTestCase):
         }.items():
             self.refuse(endpoint, {text: said}, "/")
 
+    @settings(deadline=None)
     @given(st.text(alphabet="tcpunix:=\\65a.", max_size=30))
     def test_no_endpoint_breaks_the_reader(self, text: str) -> None:
         for written in (text, f"tcp:{text}", f"unix:{text}", f"systemd:{text}"):

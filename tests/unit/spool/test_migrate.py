@@ -1,0 +1,99 @@
+"""A spool of an older txmta, with mail inside, is brought up to date and its mail goes out."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from spool_contract import BOB, outcome
+from sqlite_case import SqliteCase
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.address import Address
+from mta.envelope import Right, Status
+from mta.spool.reader import SpoolReader
+from mta.spool.schema import MIGRATIONS, VERSION
+from mta.spool.values import SpoolUnusable
+
+VERSION_0 = Path(__file__).with_name("version0.sql").read_text("utf-8")
+
+
+def schema(path: Path) -> dict[str, Any]:
+    """Tables, their columns and indexes, as the database has them."""
+    db = sqlite3.connect(path)
+    try:
+        names = db.execute("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%'").fetchall()
+        return {
+            name: kind if kind == "index" else [row[1:] for row in db.execute(f"PRAGMA table_info({name})")]
+            for kind, name in names
+        }
+    finally:
+        db.close()
+
+
+class FromVersion0(SqliteCase, SynchronousTestCase):
+    """See the module's text."""
+
+    def make_spool(self, **more: Any) -> Any:
+        if not self.database.exists():
+            for folder in (self.state, self.database.parent.parent, self.database.parent, self.body_folder):
+                os.mkdir(folder, 0o700)
+            db = sqlite3.connect(self.database)
+            db.executescript(VERSION_0)
+            db.close()
+            self.database.chmod(0o600)
+        return super().make_spool(**more)
+
+    def test_its_mail_is_claimed_read_and_finished(self) -> None:
+        lease = self.claim_one()
+        (one,) = lease.recipients
+        self.assertEqual((one.address, one.path, one.attempts, one.progress), (BOB, ("aliases:12",), 2, {}))
+        self.assertEqual(self.read(lease.message), b"Received: x\r\nSubject: hello\r\n\r\nbody\r\n")
+        self.assertEqual(lease.message.envelope.reverse_path, Address("ann", "a.example"))
+        self.assertEqual(lease.message.envelope.rights, frozenset({Right.NETWORK}))
+        self.finish(lease, outcomes=(outcome(0, Status.FAILED),), owed=(0,))
+        self.assertEqual(len(self.claim_notices()), 1)
+        self.assertEqual(self.page()[0].recipient.hold, "by hand")
+
+    def test_its_history_and_sums_are_kept(self) -> None:
+        (row,) = self.page(history=True)
+        self.assertEqual((row.status, row.sender, row.recipient.address), ("relayed", None, BOB))
+        totals = self.balanced()
+        self.assertEqual((totals.accepted, totals.queued, totals.held), (3, 1, 1))
+
+    def test_the_schema_is_that_of_a_new_one(self) -> None:
+        self.now(self.spool.close())
+        old = schema(self.database)
+        self.state = str(Path("new").absolute())
+        self.spool = self.make_new()
+        self.assertEqual(old, schema(self.database))
+        self.assertEqual(self.sql("PRAGMA user_version"), [(VERSION,)])
+
+    def make_new(self) -> Any:
+        return SqliteCase.make_spool(self)
+
+
+class Broken(SynchronousTestCase):
+    """A migration is whole or not at all."""
+
+    def test_a_step_that_fails_changes_nothing(self) -> None:
+        case = FromVersion0()
+        self.patch(
+            __import__("mta.spool.schema", fromlist=["MIGRATIONS"]),
+            "MIGRATIONS",
+            ((*MIGRATIONS[0][:-1], "CREATE TABLE message (id)"),),
+        )
+        with self.assertRaises(SpoolUnusable):
+            case.setUp()
+        self.assertNotIn("notice", schema(case.database))
+
+    def test_a_reader_does_not_migrate(self) -> None:
+        case = FromVersion0()
+        case.setUp()
+        self.successResultOf(case.spool.close())
+        case.sql("PRAGMA user_version = 0")
+        with self.assertRaises(SpoolUnusable) as raised:
+            SpoolReader(case.state)
+        self.assertIn("start the service", str(raised.exception))
