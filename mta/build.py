@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from mta.address import Address
@@ -145,7 +145,7 @@ class Parts:
         if old_configuration.dns != new.dns:
             log.info("dns: new servers are used after a restart")
         for service in old_services.values():
-            background(service.stop(ATTEMPT_TIME), "stop of an old delivery service")
+            background(maybeDeferred(service.stop, ATTEMPT_TIME), "stop of an old delivery service")
 
     def context(self, listener: str) -> Context:
         """What the sessions of a listener work with."""

@@ -283,8 +283,9 @@ class IObserver(Interface):
 class IQueue(Interface):
     """What an acceptance needs of the queue."""
 
-    def birth_claim() -> Claim | None:
-        """The claim for ``ISpool.commit``; None when the active set is full: it waits in the spool then."""
+    def birth_claim(leads: Leads | None = None) -> Claim | None:
+        """The claim for ``ISpool.commit``; None when the active set is full, or has no room for one of the
+        destinations: it waits in the spool then."""
 
     def take(lease: Lease | None, leads: Leads | None = None) -> None:
         """What the commit returned; delivery begins.

@@ -15,10 +15,11 @@ import gc
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from random import SystemRandom
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -26,7 +27,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -98,7 +99,7 @@ def makeService(options: Options) -> MailService:
     except ConfigurationError as error:
         raise SystemExit(f"mta: the configuration is wrong:\n{error}") from None
     parent: Any = options.parent or {}
-    return MailService(options["config"], tuple(options.overrides), configuration, parent.get("logfile") or "")
+    return MailService(options["config"], tuple(options.overrides), configuration, parent.get("logfile"))
 
 
 class MailService(Service):
@@ -106,7 +107,9 @@ class MailService(Service):
 
     name: Any = "txmta"
 
-    def __init__(self, path: str, overrides: tuple[str, ...], configuration: Configuration, logfile: str = "") -> None:
+    def __init__(
+        self, path: str, overrides: tuple[str, ...], configuration: Configuration, logfile: str | None = None
+    ) -> None:
         # The reactor's own clock is wall time: its timers would stop when the clock is set back.
         reactor.seconds = time.monotonic
         self.path = path
@@ -119,8 +122,12 @@ class MailService(Service):
         self._watchdog = Watchdog(reactor, time.monotonic, emit)
         self._started = 0.0
         self._purging: Any = None
+        if logfile is None:
+            logfile = configuration.log.file or ""
+        elif logfile == "-":  # as twistd has it
+            logfile = ""
         try:
-            self._log = LogWriter(logfile or configuration.log.file or "", configuration.log.level == "debug")
+            self._log = LogWriter(logfile, configuration.log.level == "debug")
         except OSError as error:
             raise SystemExit(f"mta: the log cannot be opened: {error}") from None
         try:
@@ -138,7 +145,7 @@ class MailService(Service):
     # --- start ---------------------------------------------------------------------------------------------
 
     def setServiceParent(self, parent: Any) -> None:
-        # twistd asks the application for its log observer; python -m twisted has none to ask.
+        # twistd asks the application for its log observer.
         if hasattr(parent, "setComponent"):
             parent.setComponent(ILogObserver, self._log)
         super().setServiceParent(parent)
@@ -158,7 +165,7 @@ class MailService(Service):
         def failed(failure: Any) -> None:
             error = failure.value
             why = error.socketError if isinstance(error, CannotListenError) else error
-            raise SystemExit(f"mta: listener {name} cannot have {endpoint}: {why}")
+            self._give_up(f"listener {name} cannot have {endpoint}: {why}")
 
         def listening(port: Any) -> None:
             self._ports.append(port)
@@ -172,8 +179,10 @@ class MailService(Service):
     def startService(self) -> None:
         """Lock and open the spool, then let everything go."""
         super().startService()
-        if not self._factories:
-            self._bind()  # python -m twisted has no privileged start
+        if not self._factories:  # python -m twisted: no privileged start, and a log of its own beside ours
+            if self._log.path:
+                globalLogPublisher.addObserver(self._log)
+            self._bind()
         os.umask(0o077)
         _raise_descriptor_limit(self.configuration.limits.connections)
         state = self.configuration.state
@@ -181,9 +190,9 @@ class MailService(Service):
             os.makedirs(state, mode=0o700, exist_ok=True)
             self.spool.open()
         except (SpoolLocked, SpoolUnusable) as error:
-            raise SystemExit(f"mta: {error}") from None
+            self._give_up(str(error))
         except OSError as error:
-            raise SystemExit(f"mta: the spool in {state} cannot be used: {error}") from None
+            self._give_up(f"the spool in {state} cannot be used: {error}")
         self._log.join_writes(reactor.callLater)
         self._threads.start()
         self._listen_control(state)
@@ -196,6 +205,12 @@ class MailService(Service):
         gc.set_threshold(*GC_THRESHOLDS)
         reactor.callWhenRunning(self._install_signals)
         background(self._recover(), "start")
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the start; said on standard error too where that leads into the log by now."""
+        if self._log.path and sys.stderr is not sys.__stderr__:
+            print(f"mta: {why}", file=sys.__stderr__)
+        raise SystemExit(f"mta: {why}") from None
 
     @property
     def spool(self) -> SqliteSpool:
@@ -214,6 +229,8 @@ class MailService(Service):
                     return
         for damage in damages:
             emit(events.SPOOL_DAMAGE(what=damage.what), damage.id)
+        if not self.running:
+            return  # stopped meanwhile: nothing may begin now
         self._parts.manager.start()
         self._purging = reactor.callLater(PURGE_EVERY, self._purge)
         emit(
@@ -266,7 +283,7 @@ class MailService(Service):
         return background(self._stop(), "stop")
 
     async def _stop(self) -> None:
-        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await gatherResults([background(maybeDeferred(port.stopListening), "closing a port") for port in self._ports])
         sessions = gatherResults([factory.shut_down() for factory in self._factories.values()])
         abort = reactor.callLater(STOP_TIME, self._abort_sessions)
         manager = background(self._parts.manager.stop(STOP_TIME), "stop of the queue")
@@ -307,6 +324,9 @@ class MailService(Service):
             self.reload()
         except (ConfigurationError, OSError, ValueError) as error:
             emit(events.RELOAD_REFUSED(error=str(error)), "")
+        except Exception as error:  # of a plugin
+            log.failure("the reload failed")
+            emit(events.RELOAD_REFUSED(error=f"{type(error).__name__}: {error}"), "")
 
     # --- the control socket --------------------------------------------------------------------------------
 

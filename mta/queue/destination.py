@@ -18,12 +18,14 @@ INITIAL: Final = 5
 DEAD_AFTER: Final = 3
 REST: Final = 60.0
 LONGEST_REST: Final = 1800.0
+#: Seconds without a batch after which troubles are forgotten: far beyond the longest rest.
+FORGET_AFTER: Final = 2 * LONGEST_REST
 
 
 class Window:
     """See the module's text.  ``limit`` is the most that the service allows at once."""
 
-    __slots__ = ("_epoch", "_rest", "_troubles", "_window", "active", "limit", "rests_until")
+    __slots__ = ("_epoch", "_last", "_rest", "_troubles", "_window", "active", "limit", "rests_until")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -33,6 +35,7 @@ class Window:
         self._epoch = 0  # counts shrinkings: a batch begun before the last one does not shrink again
         self._troubles = 0
         self._rest = REST
+        self._last = 0.0  # when the last batch ended
 
     @property
     def window(self) -> int:
@@ -56,6 +59,7 @@ class Window:
         Returns how many seconds the destination rests from now, 0.0 unless this batch made it rest.
         """
         self.active -= 1
+        self._last = now
         if scope not in (Scope.HOST, Scope.DESTINATION):
             self._troubles = 0
             self._rest = REST
@@ -73,7 +77,6 @@ class Window:
         self._rest = min(rest * 2, LONGEST_REST)
         return rest
 
-    @property
-    def idle(self) -> bool:
-        """Nothing is known of it that a new window would not have."""
-        return self.active == 0 and self._troubles == 0
+    def idle(self, now: float) -> bool:
+        """Nothing is known of it that a new window would not have, or that still matters."""
+        return self.active == 0 and (self._troubles == 0 or now - self._last >= FORGET_AFTER)

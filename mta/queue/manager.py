@@ -10,13 +10,12 @@ asked, the manager asks again after ``TROUBLE_PAUSE``.  A crash loses nothing: w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,15 +23,16 @@ from zope.interface import implementer
 
 from mta import events
 from mta.delivery.values import Batch
-from mta.envelope import Destination, Outcome, Recipient, Scope, Status
+from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IQueue, IRouter, ISpool
-from mta.queue.conclude import Conclusion, Reporter, conclude, failed_at_routing, worst_scope
+from mta.queue.conclude import Conclusion, Reporter, conclude, worst_scope
+from mta.queue.placing import find_routes, park, put_off, without_route
 from mta.queue.refill import LOOK_SOON, Refill
 from mta.queue.retry import RetryRule
 from mta.queue.schedule import Job, Lane, Schedule, Start
-from mta.reply import LOCAL_ERROR, MailFailure, Reply, failure_reply
-from mta.routing.ask import Answerer, resolve
+from mta.reply import LOCAL_ERROR, MailFailure, Reply
+from mta.routing.ask import Answerer
 from mta.routing.recipients import Leads
 from mta.routing.values import Route
 from mta.spool.values import Claim, Lease, Next, Result
@@ -103,6 +103,7 @@ class Manager:
             reactor=reactor,
             now=now,
             claim=self._claim,
+            keep=self._keep,
             take=self._take,
             room=lambda: self._setup.active,
             done=self._dispatch,
@@ -110,15 +111,20 @@ class Manager:
         self._stopping = False
         self._idle: list[Deferred[None]] = []
         self._ticker: Any = None
-        self._renewed = reactor.seconds()
+        self._renewed = (reactor.seconds(), now())
 
     # --- IQueue --------------------------------------------------------------------------------------------
 
-    def birth_claim(self) -> Claim | None:
+    def birth_claim(self, leads: Leads | None = None) -> Claim | None:
         """See ``IQueue``."""
         if not self._refill.running or self.schedule.size >= self._setup.active:
             self._refill.overflow = True
             return None
+        if leads is not None:
+            now, room = self._reactor.seconds(), self._setup.active
+            for route in leads.routes:
+                if self.schedule.crowded(route.destination, now, room):
+                    return None
         return self._claim()
 
     def _claim(self) -> Claim:
@@ -171,17 +177,30 @@ class Manager:
         if self._ticker is not None and self._ticker.active():
             self._ticker.cancel()
         waiting = [job.lease for lane in self.schedule.lanes.values() for job in lane.drain()]
-        stops = [background(service.stop(deadline), "stop") for service in self._setup.services.values()]
+        stops = [
+            background(maybeDeferred(service.stop, deadline), "stop of a delivery service")
+            for service in self._setup.services.values()
+        ]
+        cut = self._reactor.callLater(deadline, self._cut_off, stops)
         if waiting:
-            await self._spool.release(waiting)
+            # What cannot be given back is free at the next start.
+            await background(self._spool.release(waiting), "release")
         await gatherResults(stops)
-        for work, _ in list(self._running.values()):
-            if work is not None:
-                work.cancel()
+        # Those of a configuration before, whose services are no longer ours to stop, have their time too.
         if self._running or self._unwritten or self._routing:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
+        if cut.active():
+            cut.cancel()
+
+    def _cut_off(self, stops: list[Deferred[Any]]) -> None:
+        """The time is over."""
+        for work, _ in list(self._running.values()):
+            if work is not None:
+                work.cancel()
+        for stop in stops:
+            stop.cancel()
 
     # --- from leases to jobs -------------------------------------------------------------------------------
 
@@ -191,6 +210,7 @@ class Manager:
 
     def _admit(self, lease: Lease) -> None:
         self._routing += 1
+        self.schedule.expect(len(lease.recipients))
         done, work = step(self._route(lease))
         if not done:
             assert isinstance(work, Deferred)
@@ -198,39 +218,32 @@ class Manager:
 
     async def _route(self, lease: Lease) -> None:
         """Route each recipient anew and add the jobs; what cannot be routed ends or is held here."""
+        left = {recipient.id: recipient for recipient in lease.recipients}
         try:
-            setup = self._setup
-            facts: dict[Any, Any] = {}
-            groups: dict[Any, tuple[Route, list[Recipient]]] = {}
-            troubles: list[tuple[Recipient, Exception]] = []
-            for recipient in lease.recipients:
-                try:
-                    if "bounce" in recipient.progress:
-                        # An operator gave it up: see ChangeKind.BOUNCE.
-                        raise failed_at_routing(recipient.progress["bounce"])
-                    route = resolve(
-                        partial(setup.router.route, recipient.address, recipient.destination),
-                        facts,
-                        setup.answerer,
-                    )
-                    if not isinstance(route, Route):
-                        route = await route
-                except Exception as error:
-                    troubles.append((recipient, error))
-                    continue
-                key = (route.destination, tuple(route.facts.items()), route.hold)
-                groups.setdefault(key, (route, []))[1].append(recipient)
-            for route, recipients in groups.values():
-                if route.hold:
-                    await self._hold(lease, route, recipients)
+            setup = None
+            while setup is not self._setup:  # a reload while we wait for a table: once more
+                setup = self._setup
+                groups, troubles = await find_routes(setup.router, setup.answerer, lease)
+            parked = []
+            for route, recipients in groups:
+                if self._parks(route, recipients):
+                    parked.append((route, recipients))
                 else:
                     self._add_jobs(lease, route, recipients)
-            if troubles:
-                await self._unroutable(lease, troubles)
+                    _remove(left, recipients)
+            for route, recipients in parked:
+                _remove(left, recipients)
+                await self._write(park(lease, route, recipients, self._now()))
+            for job, outcomes in without_route(lease, troubles):
+                _remove(left, job.recipients)
+                await self._end(job, outcomes)
         except Exception:
-            log.failure("{id} could not be routed; it waits for the next start", id=lease.message.id)
+            log.failure("{id} could not be routed; it is tried again", id=lease.message.id)
+            if left:
+                await self._put_off(lease, list(left.values()))
         finally:
             self._routing -= 1
+            self.schedule.forget(len(lease.recipients))
             self._note_idle()
 
     def _add_jobs(self, lease: Lease, route: Route, recipients: list[Recipient]) -> None:
@@ -242,37 +255,19 @@ class Manager:
             some = tuple(recipients[start : start + most])
             self.schedule.add(Job(Lease(lease.token, lease.message, some, lease.until), route))
 
-    async def _hold(self, lease: Lease, route: Route, recipients: list[Recipient]) -> None:
-        at = self._now()
-        result = Result(
-            lease=Lease(lease.token, lease.message, tuple(recipients), lease.until),
-            next={r.id: Next(r.due, r.destination, route.hold, r.progress) for r in recipients},
-            events=tuple(
-                events.HELD(at, r.id, address=str(r.address), reason=route.hold)
-                for r in recipients
-                if r.hold != route.hold
-            ),
+    def _parks(self, route: Route, recipients: list[Recipient]) -> bool:
+        """Held; or led to another destination than they waited for, which can take no more now."""
+        if route.hold:
+            return True
+        return recipients[0].destination != route.destination and self.schedule.crowded(
+            route.destination, self._reactor.seconds(), self._setup.active
         )
-        await self._write(result)
 
-    async def _unroutable(self, lease: Lease, troubles: list[tuple[Recipient, Exception]]) -> None:
-        """Those that cannot be routed, each place where they wait at once: one report for all of them."""
-        places: dict[Destination, list[tuple[Recipient, Outcome]]] = {}
-        for recipient, error in troubles:
-            if not isinstance(error, MailFailure):
-                log.failure(
-                    "routing of {address} failed",
-                    failure=Failure(error),
-                    address=str(recipient.address),
-                )
-            reply = failure_reply(error)
-            status = Status.FAILED if reply.permanent else Status.DEFERRED
-            outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt={"stage": "routing"})
-            places.setdefault(recipient.destination, []).append((recipient, outcome))
-        for destination, group in places.items():
-            some = tuple(recipient for recipient, _ in group)
-            job = Job(Lease(lease.token, lease.message, some, lease.until), Route(destination=destination))
-            await self._end(job, [outcome for _, outcome in group])
+    async def _put_off(self, lease: Lease, recipients: list[Recipient]) -> None:
+        """Trouble that nobody foresaw: nothing was tried, and it is again after a while."""
+        delay = self._setup.retry.delay(1, self._random)
+        await self._write(put_off(lease, recipients, self._now() + round(delay * 1000)))
+        self._refill.within(delay)
 
     # --- one attempt ---------------------------------------------------------------------------------------
 
@@ -429,18 +424,30 @@ class Manager:
             if now >= deadline and work is not None:
                 work.cancel()
         self.schedule.wake(now)
-        if now - self._renewed >= LEASE_SECONDS / 3 and self._leases:
-            self._renewed = now
-            leases = [lease for lease, _ in self._leases.values()]
-            background(self._renew(leases), "renewing leases")
+        background(self._keep(), "renewing leases")
         self._dispatch()
 
-    async def _renew(self, leases: list[Lease]) -> None:
-        lost = await self._spool.renew(leases, self._now() + round(LEASE_SECONDS * 1000))
-        for lease in lost:
-            log.error("the lease of {id} was lost", id=lease.message.id)
+    async def _keep(self) -> None:
+        """Renew the leases when a third of their time is over, by either clock: their end is wall time, which jumps."""
+        seconds, now = self._reactor.seconds(), self._now()
+        third = LEASE_SECONDS / 3
+        if seconds - self._renewed[0] < third and abs(now - self._renewed[1]) < third * 1000:
+            return
+        leases = [lease for lease, _ in self._leases.values()]
+        for lease in await self._spool.renew(leases, now + round(LEASE_SECONDS * 1000)):
+            # Being finished just now; or lost, then ``finish`` will say so.
             self._leases.pop(lease.token, None)
+        self._renewed = (seconds, now)
 
     def _limit_of(self, route: Route) -> int:
         service = self._setup.services.get(route.destination.service)
-        return service.limits(route).concurrency if service is not None else 1
+        try:
+            return max(1, service.limits(route).concurrency) if service is not None else 1
+        except Exception:
+            log.failure("{service} cannot say its limits", service=str(route.destination))
+            return 1
+
+
+def _remove(left: dict[int, Recipient], recipients: Sequence[Recipient]) -> None:
+    for recipient in recipients:
+        del left[recipient.id]

@@ -8,7 +8,7 @@ How it fails: a spool that cannot be asked is asked again after ``TROUBLE_PAUSE`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -33,7 +33,8 @@ DUE_PAGE: Final = 100
 
 
 class Refill:
-    """See the module's text.  ``claim`` makes the claim for a lease, ``take`` gets each lease, ``room`` is how many
+    """See the module's text.  ``claim`` makes the claim for a lease, ``keep`` renews those that there are, for a
+    spool gives away what is over by the wall clock, ``take`` gets each lease, ``room`` is how many
     recipients the active set may hold, ``done`` is called after each look."""
 
     def __init__(
@@ -44,6 +45,7 @@ class Refill:
         reactor: IReactorTime,
         now: Callable[[], int],
         claim: Callable[[], Claim],
+        keep: Callable[[], Awaitable[None]],
         take: Callable[[Lease], None],
         room: Callable[[], int],
         done: Callable[[], None],
@@ -53,6 +55,7 @@ class Refill:
         self._reactor = reactor
         self._now = now
         self._claim_made = claim
+        self._keep = keep
         self._take = take
         self._room = room
         self._done = done
@@ -91,7 +94,7 @@ class Refill:
 
     def after(self, lane: Lane) -> None:
         """A job of this lane ended: fetch more where the spool has more."""
-        room_again = self.overflow and self._schedule.size < self._room() * 3 // 4
+        room_again = self.overflow and self._schedule.size <= self._room() * 3 // 4
         if room_again or (lane.due_more and lane.recipients < LOW):
             self.within(0.0)
 
@@ -107,6 +110,7 @@ class Refill:
         try:
             self._schedule.wake(self._reactor.seconds())
             self.overflow = False
+            await self._keep()
             wait = (await self._claim_due() - self._now()) / 1000
         except MailFailure as failure:
             log.warn("the spool could not be asked: {failure}", failure=str(failure))

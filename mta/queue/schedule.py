@@ -1,20 +1,23 @@
 """The active set: jobs by destination, handed out fairly.  Pure: time is handed in, nothing is delivered here.
 
 Contract: ``next`` serves the destinations that have a job and a slot in turn, so none holds up another; jobs of
-one destination go by priority, then in order of arrival.  ``size`` counts recipients, waiting and under way,
-until ``forget``: it is what ``queue.active`` bounds.
+one destination go by priority, then in order of arrival.  ``size`` counts recipients, being routed, waiting and under
+way, until ``forget``: it is what ``queue.active`` bounds.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mta.envelope import Destination, Recipient, Scope
 from mta.queue.destination import Window
 from mta.routing.values import Route
 from mta.spool.values import Lease
+
+#: Once the active set is half full, no destination may have more waiting in it.
+MANY: Final = 200
 
 
 class Job(NamedTuple):
@@ -113,6 +116,10 @@ class Schedule:
         self._list(start.lane)
         return rest
 
+    def expect(self, recipients: int) -> None:
+        """So many recipients are in memory, but not jobs yet; ``forget`` when they are."""
+        self.size += recipients
+
     def forget(self, recipients: int) -> None:
         """So many recipients left the active set: their outcomes are written, or they were given back."""
         self.size -= recipients
@@ -123,7 +130,7 @@ class Schedule:
             if lane.jobs:
                 if now >= lane.window.rests_until:
                     self._list(lane)
-            elif lane.window.idle and not lane.due_more:
+            elif lane.window.idle(now):
                 del self.lanes[destination]
 
     def refresh_limits(self) -> None:
@@ -133,10 +140,15 @@ class Schedule:
                 lane.window.limit = self._limit_of(queue[0].route)
                 break
 
-    def rests(self, destination: Destination, now: float) -> bool:
-        """Is it no use to claim more for this destination now?"""
+    def crowded(self, destination: Destination, now: float, room: int) -> bool:
+        """Should no more for this destination be kept in memory?  ``room`` is how many recipients all may have.
+
+        While it rests; and where one that is slow would take more than half of what there is for all.
+        """
         lane = self.lanes.get(destination)
-        return lane is not None and now < lane.window.rests_until
+        if lane is None:
+            return False
+        return now < lane.window.rests_until or (lane.recipients >= MANY and self.size >= room // 2)
 
     def next_wake(self, now: float) -> float | None:
         """When the first resting lane may be tried again (monotonic seconds)."""

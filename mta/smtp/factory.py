@@ -15,10 +15,11 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ITransport
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.protocol import connectionDone as CONNECTION_DONE
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mta import events
 from mta.address import normal_ip
@@ -55,6 +56,7 @@ class Connections:
             del self.by_client[client]
 
 
+@implementer(IHalfCloseableProtocol)
 class ServerProtocol(Protocol):
     """One connection: hands octets to its session, and the session's end to the factory."""
 
@@ -92,6 +94,18 @@ class ServerProtocol(Protocol):
     def resumeProducing(self) -> None:
         if self.session is not None:
             self.session.blocked(False)
+        transport: Any = self.transport
+        if getattr(transport, "disconnecting", False):
+            # Twisted closes no connection whose streaming producer it has just asked to go on: have it look again.
+            transport.unregisterProducer()
+
+    def readConnectionLost(self) -> None:
+        """The client has shut down its side; it may wait for its replies."""
+        if self.session is not None:
+            self.session.input_ended()
+
+    def writeConnectionLost(self) -> None:
+        """We never shut down ours alone."""
 
     def stopProducing(self) -> None:
         """The transport closes; ``connectionLost`` follows."""

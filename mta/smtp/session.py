@@ -25,7 +25,7 @@ from mta.reply import LOCAL_ERROR, MailFailure, Reply
 from mta.routing.values import Answer
 from mta.smtp import replies
 from mta.smtp.commands import find
-from mta.smtp.commands.data import end_of_data, take
+from mta.smtp.commands.data import cannot_store, end_of_data, take
 from mta.smtp.context import Context
 from mta.smtp.transaction import Transaction
 from mta.smtp.transport import direct_write
@@ -56,6 +56,7 @@ class Session:
         "_closing",
         "_deciding",
         "_doing",
+        "_ended",
         "_held",
         "_named",
         "_newest",
@@ -110,6 +111,7 @@ class Session:
         self._deciding = False
         self._paused = False  # reading is paused, because of either of the next two
         self._blocked = False  # the client does not read its replies
+        self._ended = False  # the client has shut down its side: nothing more will come
         self._closing = False
         self._stopping = False  # it ends after the command under way
         now = context.seconds()
@@ -144,7 +146,13 @@ class Session:
         if blocked:
             self._pause()
         elif self._waiting is None:
-            self._go_on()
+            self._go_on_safely()
+
+    def input_ended(self) -> None:
+        """The client will send no more, but may well wait for its replies; then the connection ends."""
+        self._ended = True
+        if self._waiting is None and not self._blocked:
+            self._go_on_safely()
 
     def expire(self, now: float) -> None:
         """See ``Timed``: a session past its deadline is closed (RFC 5321 4.5.3.2.7); a commit is waited for."""
@@ -155,8 +163,9 @@ class Session:
         elif self._waiting is None:
             self.close(replies.TIMED_OUT)
         else:
-            self._waiting.cancel()
+            waiting = self._waiting
             self.close(replies.LOOKUP_TIMED_OUT)
+            waiting.cancel()
 
     def lost(self) -> None:
         """The connection is gone: nothing of an open transaction stays (RFC 5321 4.1.1.4)."""
@@ -286,10 +295,10 @@ class Session:
         self._deciding = False
 
     def _finished(self, reply: Reply | Failure | None) -> None:
+        if self._closing and isinstance(reply, Failure) and isinstance(reply.value, CancelledError):
+            self._waiting = None  # cancelled by ourselves; by anybody else it is trouble like any other
+            return
         if isinstance(reply, Failure):
-            if isinstance(reply.value, CancelledError):
-                self._waiting = None
-                return
             reply = self._trouble(reply.value)
         if self._deciding:
             self._answer(reply, self._doing)
@@ -323,11 +332,23 @@ class Session:
 
     async def _after(self, wait: Any, transaction: Transaction) -> Reply | None:
         """The spool wants time; then the end of data, if it has come meanwhile."""
-        await wait
+        try:
+            await wait
+        except CancelledError:
+            raise
+        except Exception as error:
+            cannot_store(self, transaction, error)
         decoder = transaction.decoder
         if decoder is not None and decoder.done:
             return await end_of_data(self, transaction)
         return None
+
+    def _go_on_safely(self) -> None:
+        try:
+            self._go_on()
+        except Exception:
+            log.failure("session with {client} failed", client=self.client)
+            self.close(LOCAL_ERROR)
 
     def _go_on(self) -> None:
         """Take up what was kept while a command waited, then let the client send again."""
@@ -337,9 +358,12 @@ class Session:
             self._run(held)
         if self._waiting is None and not self._blocked and not self._closing:
             self._run(b"")
-            if self._paused and self._waiting is None and not self._blocked and not self._closing:
-                self._paused = False
-                self._transport.resumeProducing()
+            if self._waiting is None and not self._blocked and not self._closing:
+                if self._ended:
+                    self.close()
+                elif self._paused:
+                    self._paused = False
+                    self._transport.resumeProducing()
 
     def _pause(self) -> None:
         if not self._paused:

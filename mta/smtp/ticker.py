@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from twisted.logger import Logger
+
+log = Logger()
+
 TICK: Final = 1.0
 
 
@@ -52,6 +56,9 @@ class Ticker:
         self._timer = None
         now = self._seconds()
         for timed in [timed for timed in self._timed if now >= timed.deadline]:
-            timed.expire(now)
+            try:
+                timed.expire(now)
+            except Exception:
+                log.failure("a time-out failed")  # the others have theirs
         if self._timed:
             self._timer = self._call_later(TICK, self._look)

@@ -33,6 +33,7 @@ class Transaction:
         "reverse_path",
         "size",
         "too_big",
+        "trouble",
     )
 
     def __init__(self, reverse_path: ReversePath, size: int, body: str) -> None:
@@ -48,6 +49,7 @@ class Transaction:
         self.header_done = False
         self.header_too_big = False
         self.too_big = False
+        self.trouble: Exception | None = None  # why the octets could not be kept: told at the end of data
         self.charged = 0  # octets charged to the memory budget
 
     def note_header(self, octets: bytes, limit: int) -> None:

@@ -78,10 +78,10 @@ def _take_bodies(source: BodyFolder, numbers: list[int], target: Path) -> bool:
     whole = True
     for number in numbers:
         name = id_text(number)
+        if (target / name).exists():
+            continue
         try:
             os.link(name, target / name, src_dir_fd=source.descriptor, follow_symlinks=False)
-        except FileExistsError:
-            continue
         except FileNotFoundError:
             whole = False
         except OSError:  # another file system, or one without links

@@ -146,7 +146,7 @@ class BodyFiles:
         return BodyFile(number, self._lane.put)
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """No row speaks of them any more.  From any thread."""
+        """No row speaks of them any more."""
         self._lane.put((_Do.REMOVE, None, list(numbers)))
 
     def _work(self, jobs: list[Any]) -> None:

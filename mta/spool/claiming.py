@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mta.envelope import Destination, Recipient
-from mta.spool.batch import Pair, write_many
+from mta.spool.batch import Pair, write_pairs
 from mta.spool.encode import ENDED, RECIPIENT, WAITING, decode_ended, decode_recipient
 from mta.spool.jobs import Job, Then, set_aside
 from mta.spool.load import check_body, load_message
@@ -49,7 +49,7 @@ class LeaseJob(Job):
                 self._set_aside(store, number, what)
             else:
                 pairs.extend([(number, n) for n in ns])
-        write_many(store.db, self._mark, "(?,?)", pairs, ")")
+        write_pairs(store.db, self._mark, pairs)
         return []
 
     def _choose(self, store: Store) -> list[Pair]:
@@ -68,7 +68,7 @@ class LeaseJob(Job):
 class ClaimJob(LeaseJob):
     """Lease due recipients of one destination."""
 
-    _mark = "UPDATE recipient SET state = 1 WHERE state = 0 AND (message, n) IN (VALUES "
+    _mark = "UPDATE recipient SET state = 1 WHERE state = 0 AND"
 
     def __init__(self, destination: Destination, now: int, limit: int, then: Then) -> None:
         super().__init__(limit, then)
@@ -113,7 +113,7 @@ class ClaimJob(LeaseJob):
 class ClaimNoticesJob(LeaseJob):
     """Lease recipients whose sender is owed a report."""
 
-    _mark = "UPDATE notice SET state = 1 WHERE (message, n) IN (VALUES "
+    _mark = "UPDATE notice SET state = 1 WHERE"
 
     def _choose(self, store: Store) -> list[Pair]:
         query = "SELECT message, n FROM notice WHERE state = 0 ORDER BY message, n LIMIT ?"

@@ -217,7 +217,7 @@ class Writer:
         if told:
             self._reactor.callFromThread(self._tell, told)
         if gone:
-            self._remove(gone)
+            self._reactor.callFromThread(self._remove, gone)
         self._look_at_disk()
 
     def _ready(self) -> Store:
@@ -320,7 +320,8 @@ class Writer:
             _checkpoint(store.db, self._database)
             free = store.db.execute("PRAGMA freelist_count").fetchone()[0]
             if free > VACUUM:
-                store.db.execute(f"PRAGMA incremental_vacuum({VACUUM})").fetchall()
+                # execute() would stop after the first page: it takes the statement for one without rows.
+                store.db.executescript(f"PRAGMA incremental_vacuum({VACUUM})")
         except sqlite3.Error as error:
             self._failed([], error)
 

@@ -1,4 +1,4 @@
-"""The daemon as a user starts it, and a far end that says what a test wants; all on loopback.
+"""The daemon as a user starts it; the peers and surroundings of it come along.  All on loopback.
 
 Nothing here sleeps for luck: everything waits for a condition, up to a deadline that only a broken program meets.
 """
@@ -6,21 +6,35 @@ Nothing here sleeps for luck: everything waits for a condition, up to a deadline
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 30.0
+from click.testing import CliRunner
+
+from mta.admin.main import main
+from tests.integration.peers import Dialogue, Sink
+from tests.integration.surroundings import DEADLINE, deaf_port, deaf_udp_port, free_port, mounted, wait_for
+
+__all__ = [
+    "DEADLINE",
+    "INTERNET",
+    "MESSAGE",
+    "Daemon",
+    "Dialogue",
+    "Sink",
+    "deaf_port",
+    "deaf_udp_port",
+    "free_port",
+    "mounted",
+    "program",
+    "wait_for",
+]
 
 CONFIGURATION = """\
 format = 1
@@ -30,7 +44,7 @@ state = "state"
 
 [[listen]]
 name = "mx"
-endpoint = "tcp:{port}:interface=127.0.0.1"
+endpoint = "{endpoint}"
 service = "mx"
 
 [domains."ours.example"]
@@ -49,23 +63,7 @@ type = "smtp"
 """
 
 
-def free_port() -> int:
-    """A port that nobody has just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_for(what: Callable[[], Any], why: str = "it", deadline: float = DEADLINE) -> Any:
-    """Ask until the answer is true; fails with ``why`` after the deadline."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        answer = what()
-        if answer:
-            return answer
-        time.sleep(0.02)
-    raise AssertionError(f"waited {deadline} s for {why}")
+MESSAGE = b"From: ann@ours.example\r\nSubject: hello\r\n\r\nIt works.\r\n"
 
 
 def program(name: str) -> str:
@@ -77,7 +75,8 @@ class Daemon:
     """One txmta with a folder of its own.
 
     ``more`` is further configuration; ``internet`` the section of that delivery service; ``top`` goes before the
-    first table.
+    first table; ``endpoint`` is where it listens; ``starter`` what comes before ``mta`` on its command line and
+    ``arguments`` after all else; ``wrap`` goes before all commands; ``bin`` is the folder of the program ``mta``.
     """
 
     def __init__(
@@ -86,25 +85,49 @@ class Daemon:
         *,
         internet: str = INTERNET,
         top: str = "",
+        endpoint: str = "tcp:{port}:interface=127.0.0.1",
         start: bool = True,
+        starter: tuple[str, ...] = (program("twistd"), "--nodaemon", "--pidfile="),
+        arguments: tuple[str, ...] = (),
         wrap: tuple[str, ...] = (),
+        bin: Path | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="txmta-"))
         self.port = free_port()
+        self.starter = starter
+        self.arguments = arguments
         self.wrap = wrap
+        self.bin = bin or Path(sys.executable).parent
         self.process: subprocess.Popen[bytes] | None = None
         self.configuration = self.folder / "mta.toml"
-        self.write(top + CONFIGURATION.format(port=self.port) + internet + more)
+        # A backslash quotes in endpoints, and in TOML.
+        where = endpoint.format(port=self.port).replace("\\", "\\\\")
+        self.write(top + CONFIGURATION.format(endpoint=where) + internet + more)
         (self.folder / "mailboxes").write_text("postmaster\nann\nbob\n")
         (self.folder / "aliases").write_text("info: bob\n")
         self._start = start
 
     def write(self, text: str) -> None:
+        """A new configuration."""
         self.configuration.write_text(text)
 
+    def add(self, text: str) -> None:
+        """More configuration."""
+        self.write(self.configuration.read_text() + text)
+
+    def change(self, old: str, new: str) -> None:
+        """Other configuration."""
+        text = self.configuration.read_text()
+        assert old in text, f"{old!r} is not in the configuration"
+        self.write(text.replace(old, new))
+
     def __enter__(self) -> Daemon:
-        if self._start:
-            self.start()
+        try:
+            if self._start:
+                self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -121,15 +144,7 @@ class Daemon:
         return self.folder / "mail"
 
     def command(self) -> list[str]:
-        return [
-            *self.wrap,
-            program("twistd"),
-            "--nodaemon",
-            "--pidfile=",
-            "mta",
-            "--config",
-            str(self.configuration),
-        ]
+        return [*self.wrap, *self.starter, "mta", "--config", str(self.configuration), *self.arguments]
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it without waiting for anything."""
@@ -139,11 +154,18 @@ class Daemon:
             )
         return self.process
 
+    def starts(self) -> int:
+        """How often it has come up; Twisted's own runner logs in JSON where it is not on a terminal."""
+        return len(re.findall(r' started: |"code": "started"', self.log()))
+
     def start(self) -> None:
         """Start it and wait until it is up."""
-        started = self.log().count(" started: ")
+        before = self.starts()
         process = self.launch()
-        wait_for(lambda: self.log().count(" started: ") > started or process.poll() is not None, "the daemon to start")
+        wait_for(
+            lambda: self.starts() > before or process.poll() is not None,
+            lambda: f"the daemon to start:\n{self.log()}",
+        )
         if process.poll() is not None:
             raise AssertionError(f"the daemon ended with {process.returncode}:\n{self.log()}")
 
@@ -169,13 +191,29 @@ class Daemon:
 
     def wait_for_log(self, text: str) -> str:
         """Wait until the log holds the text; returns the log."""
-        wait_for(lambda: text in self.log(), f"{text!r} in the log:\n{self.log()}")
+        wait_for(lambda: text in self.log(), lambda: f"{text!r} in the log:\n{self.log()}")
         return self.log()
+
+    def refused(self) -> str:
+        """Start it; it must end by itself with status 1.  What it said, which is no traceback."""
+        said = len(self.log())
+        status = self.launch().wait(DEADLINE)
+        text = self.log()[said:]
+        assert status == 1, f"status {status}:\n{text}"
+        assert "Traceback" not in text, text
+        return text
+
+    def take(self, *recipients: str, sender: str = "ann@ours.example", octets: bytes = MESSAGE) -> str:
+        """Give it a message that it must take; the queue id."""
+        with Dialogue(self.port) as client:
+            reply = client.greet().message(sender, list(recipients), octets)
+        assert reply.startswith("250 2.0.0 Ok: queued as "), f"{reply}\n{self.log()}"
+        return reply.split()[-1]
 
     def mta(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The command line with this configuration."""
         done = subprocess.run(
-            [program("mta"), "--config", str(self.configuration), *arguments],
+            [*self.wrap, str(self.bin / "mta"), "--config", str(self.configuration), *arguments],
             capture_output=True,
             text=True,
             timeout=60,
@@ -187,12 +225,33 @@ class Daemon:
             )
         return done
 
+    def asked(self, *arguments: str) -> Any:
+        """What the command line answers as JSON; without a process of its own, since tests ask again and again."""
+        done = CliRunner().invoke(main, ["--config", str(self.configuration), *arguments, "--json"])
+        assert done.exit_code == 0, f"mta {' '.join(arguments)}: {done.output}\n{self.log()}"
+        return json.loads(done.stdout)
+
     def queue(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self.mta("queue", "list", "--json").stdout)
+        """The recipients that wait."""
+        rows: list[dict[str, Any]] = self.asked("queue", "list", "--limit", "0")
         return rows
 
+    def tried(self, count: int = 1, words: str = "") -> list[dict[str, Any]]:
+        """Wait until so many recipients wait with a last reply that holds the words."""
+
+        def found() -> list[dict[str, Any]]:
+            rows = [row for row in self.queue() if row["reply"] and words in row["reply"]]
+            return rows if len(rows) >= count else []
+
+        rows: list[dict[str, Any]] = wait_for(found, lambda: f"{count} deferred with {words!r}:\n{self.log()}")
+        return rows
+
+    def drained(self) -> None:
+        """Wait until nothing waits."""
+        wait_for(lambda: not self.queue(), lambda: f"the queue to be empty:\n{self.log()}")
+
     def audit(self) -> dict[str, Any]:
-        figures: dict[str, Any] = json.loads(self.mta("audit", "--json").stdout)
+        figures: dict[str, Any] = self.asked("audit")
         return figures
 
     def mails(self, mailbox: str, domain: str = "ours.example") -> list[bytes]:
@@ -201,161 +260,5 @@ class Daemon:
         return [path.read_bytes() for path in sorted(folder.glob("*"))] if folder.exists() else []
 
     def wait_for_mail(self, mailbox: str, count: int = 1) -> list[bytes]:
-        wait_for(lambda: len(self.mails(mailbox)) >= count, f"{count} mails for {mailbox}:\n{self.log()}")
+        wait_for(lambda: len(self.mails(mailbox)) >= count, lambda: f"{count} mails for {mailbox}:\n{self.log()}")
         return self.mails(mailbox)
-
-
-class Dialogue:
-    """A raw client: sends octets, reads replies."""
-
-    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "") -> None:
-        address = (source, 0) if source else None
-        self.sock = socket.create_connection((host, port), timeout=DEADLINE, source_address=address)
-        self.file = self.sock.makefile("rb")
-
-    def __enter__(self) -> Dialogue:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.close()
-        self.sock.close()
-
-    def reply(self) -> str:
-        """One reply, its lines joined by newlines; "" at the end of the connection."""
-        lines = []
-        while True:
-            line = self.file.readline().decode("ascii", "replace").rstrip("\r\n")
-            if line:
-                lines.append(line)
-            if line[3:4] != "-":
-                return "\n".join(lines)
-
-    def say(self, line: str | bytes) -> str:
-        octets = line.encode() if isinstance(line, str) else line
-        self.sock.sendall(octets + b"\r\n")
-        return self.reply()
-
-    def greet(self) -> Dialogue:
-        assert self.reply().startswith("220")
-        assert self.say("EHLO client.example").startswith("250")
-        return self
-
-    def message(self, sender: str, recipients: list[str], octets: bytes) -> str:
-        """A transaction with the octets exactly as they are (dots are stuffed); the last reply."""
-        for command in (f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA"):
-            reply = self.say(command)
-            if reply[:1] not in "23":
-                self.say("RSET")
-                return reply
-        stuffed = re.sub(rb"(?m)^\.", b"..", octets)
-        self.sock.sendall(stuffed + (b"" if octets.endswith(b"\r\n") else b"\r\n") + b".\r\n")
-        return self.reply()
-
-
-class Sink:
-    """A far end: takes mail, or answers at a step what it is told.
-
-    ``script`` maps a step (connect, EHLO, HELO, MAIL, RCPT, DATA, dot) to a reply, or to a function of the line that
-    returns one or None; ``close`` as a reply hangs up.  ``messages`` are (envelope lines, octets as sent, unstuffed).
-    """
-
-    def __init__(
-        self, script: dict[str, Any] | None = None, keywords: tuple[str, ...] = ("PIPELINING", "8BITMIME")
-    ) -> None:
-        self.script = script or {}
-        self.keywords = keywords
-        self.messages: list[tuple[list[str], bytes]] = []
-        self.commands: list[str] = []
-        self.connections = 0
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Sink:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """No more connections."""
-        self._server.close()
-
-    def delivery(self, name: str = "internet", more: str = "") -> str:
-        """The configuration of a delivery service that leads here."""
-        return f'[delivery.{name}]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {self.port}\n{more}'
-
-    def wait_for(self, count: int) -> list[tuple[list[str], bytes]]:
-        wait_for(lambda: len(self.messages) >= count, f"{count} messages at the sink, {len(self.messages)} came")
-        return self.messages
-
-    def taken(self, envelope: list[str], octets: bytes) -> None:
-        """A message to which the answer is 250, just before it is given."""
-        self.messages.append((envelope, octets))
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._server.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        with sock, sock.makefile("rwb") as file:
-            try:
-                self._session(file)
-            except (OSError, ValueError):
-                pass
-
-    def _answer(self, step: str, line: str, usual: str) -> str:
-        told = self.script.get(step)
-        reply = told(line) if callable(told) else told
-        return usual if reply is None else str(reply)
-
-    def _session(self, file: Any) -> None:
-        def say(reply: str) -> bool:
-            if reply == "close":
-                return False
-            file.write(reply.encode() + b"\r\n")
-            file.flush()
-            return not reply.startswith("421")
-
-        if not say(self._answer("connect", "", "220 sink.example ESMTP")):
-            return
-        envelope: list[str] = []
-        while line := file.readline():
-            text = line.decode("latin-1").rstrip("\r\n")
-            self.commands.append(text)
-            verb = text.partition(" ")[0].upper()
-            ehlo = "\r\n".join([*(f"250-{word}" for word in ("sink.example", *self.keywords)), "250 HELP"])
-            # A client that pipelines says DATA before it knows that it has no recipient: RFC 2920 3.1.
-            data = "354 go" if len(envelope) > 1 else "554 5.5.1 no valid recipients"
-            usual = {"EHLO": ehlo, "DATA": data, "QUIT": "221 bye"}.get(verb, "250 ok")
-            reply = self._answer(verb, text, usual)
-            if not say(reply) or verb == "QUIT":
-                return
-            if reply.startswith("250") and verb in ("MAIL", "RCPT"):
-                envelope = [text] if verb == "MAIL" else [*envelope, text]
-            if verb == "DATA" and reply.startswith("354"):
-                octets = self._data(file)
-                answer = self._answer("dot", "", "250 taken")
-                if answer.startswith("250"):
-                    self.taken(envelope, octets)
-                if not say(answer):
-                    return
-
-    @staticmethod
-    def _data(file: Any) -> bytes:
-        lines = []
-        while (line := file.readline()) != b".\r\n":
-            if not line:
-                raise ValueError("the connection ended in the data")
-            lines.append(line[1:] if line.startswith(b".") else line)
-        return b"".join(lines)
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of this process, with more."""
-    return {**os.environ, **more}

@@ -45,8 +45,8 @@ def data(session: Session, argument: bytes) -> Reply:
         return unhealthy
     if context.memory.used >= context.limits.memory:
         return replies.NO_MEMORY
-    transaction.decoder = DataDecoder(context.limits.data_line)
     transaction.incoming = context.spool.begin(transaction.size)
+    transaction.decoder = DataDecoder(context.limits.data_line)
     return replies.START_DATA
 
 
@@ -66,7 +66,7 @@ def take(session: Session, transaction: Transaction, octets: bytes) -> Maybe[Non
             session.close(replies.MESSAGE_TOO_BIG)
             return None
         transaction.too_big = True
-    if transaction.too_big or decoder.bare or decoder.nul or decoder.line_too_long:
+    if transaction.trouble is not None or transaction.too_big or decoder.bare or decoder.nul or decoder.line_too_long:
         # It will be refused at its end: nothing more is kept.
         _drop(session, transaction)
         return None
@@ -74,7 +74,20 @@ def take(session: Session, transaction: Transaction, octets: bytes) -> Maybe[Non
     transaction.charged += charge
     session.context.memory.used += charge
     assert transaction.incoming is not None
-    return transaction.incoming.write(piece)
+    try:
+        return transaction.incoming.write(piece)
+    except Exception as error:
+        cannot_store(session, transaction, error)
+        return None
+
+
+def cannot_store(session: Session, transaction: Transaction, error: Exception) -> None:
+    """The spool would not take the octets: nothing more is kept, and the client is told at the end of data.
+
+    RFC 5321 4.1.1.4: a reply before it would be taken for that to the final dot, and all later ones wrongly too.
+    """
+    transaction.trouble = error
+    _drop(session, transaction)
 
 
 async def end_of_data(session: Session, transaction: Transaction) -> Reply:
@@ -121,6 +134,8 @@ def _check_content(session: Session, transaction: Transaction) -> Header:
     ):
         if wrong:
             raise PermanentFailure(reply)
+    if transaction.trouble is not None:
+        raise transaction.trouble
     header = scan(transaction.header)
     if header.count(b"received") >= limits.received_hops:
         # RFC 5321 6.3
@@ -185,7 +200,7 @@ async def _store(
             await wait
     session.committing = True
     started = context.seconds()
-    lease = await context.spool.commit(incoming, context.queue.birth_claim())
+    lease = await context.spool.commit(incoming, context.queue.birth_claim(leads))
     # From here on it is ours: whatever goes wrong now, the client is told 250, or it would send it again.
     try:
         context.queue.take(lease, leads)

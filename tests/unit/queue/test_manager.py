@@ -23,6 +23,7 @@ from mta.queue.refill import SLICE
 from mta.queue.retry import RetryRule
 from mta.reply import Reply, TemporaryFailure
 from mta.routing.ask import Answerer
+from mta.routing.recipients import Leads
 from mta.routing.router import Router
 from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
@@ -88,6 +89,7 @@ class ManagerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
+        self.wall = 1_700_000_000_000
         self.spool = MemorySpool(now=self.now)
         self.internet, self.local = Delivery("internet"), Delivery("local")
         self.reports = Reports()
@@ -98,7 +100,7 @@ class ManagerCase(SynchronousTestCase):
         self.clock.advance(0)
 
     def now(self) -> int:
-        return 1_700_000_000_000 + round(self.clock.seconds() * 1000)
+        return self.wall + round(self.clock.seconds() * 1000)
 
     def setup(self, active: int = 1000, services: Any = None, domains: Any = None) -> Setup:
         services = services or {"internet": self.internet, "local": self.local}
@@ -154,7 +156,8 @@ class ManagerCase(SynchronousTestCase):
             rights=frozenset({Right.NETWORK}),
         )
         incoming.seal(envelope, (), ())
-        lease = self.successResultOf(self.spool.commit(incoming, self.manager.birth_claim() if claim else None))
+        leads = Leads(tuple(recipients), (), tuple(Route(destination=one.destination) for one in recipients))
+        lease = self.successResultOf(self.spool.commit(incoming, self.manager.birth_claim(leads) if claim else None))
         self.manager.take(lease)
         return incoming.id
 
@@ -275,8 +278,56 @@ class Trouble(ManagerCase):
     def test_stop_cuts_off_what_does_not_end(self) -> None:
         self.internet.wait = []
         self.accept("x@b.example")
-        self.successResultOf(Deferred.fromCoroutine(self.manager.stop(10)))
+        stopped = Deferred.fromCoroutine(self.manager.stop(10))
+        self.clock.advance(9)
+        self.assertNoResult(stopped)
+        self.clock.advance(1)
+        self.successResultOf(stopped)
         self.assertEqual(self.totals(), {"queued": 1})
+
+    def test_stop_gives_its_time_to_deliveries_of_the_configuration_before(self) -> None:
+        self.internet.wait = []
+        self.accept("x@b.example")
+        self.manager.configure(self.setup(services={"internet": Delivery("internet"), "local": self.local}))
+        stopped = Deferred.fromCoroutine(self.manager.stop(10))
+        self.clock.advance(5)
+        self.internet.wait[0].callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.totals(), {"relayed": 1})
+
+    def test_stop_waits_for_what_runs_though_nothing_can_be_given_back(self) -> None:
+        self.internet.wait = []
+        for n in range(9):
+            self.accept(f"{n}@b.example")
+        self.spool.fail_next("release", TemporaryFailure(Reply.of(451, "4.3.0", "disk")))
+        stopped = Deferred.fromCoroutine(self.manager.stop(10))
+        self.clock.advance(5)
+        self.assertNoResult(stopped)
+        for waiting in self.internet.wait:
+            waiting.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
+        self.assertEqual(self.totals(), {"relayed": 4, "queued": 5})
+
+    def test_stop_does_not_wait_for_ever_for_a_service(self) -> None:
+        self.patch(self.local, "stop", lambda deadline: Deferred())
+        stopped = Deferred.fromCoroutine(self.manager.stop(10))
+        self.clock.advance(10)
+        self.successResultOf(stopped)
+        self.flushLoggedErrors()
+
+    def test_wall_clock_that_jumps_sends_nothing_twice(self) -> None:
+        # As after the sleep of a virtual machine: leases are over by the wall clock, what they are for is not.
+        self.internet.wait = []
+        for n in range(9):
+            self.accept(f"{n}@b.example")
+        self.wall += round(6 * HOUR * 1000)
+        self.pass_time(180)
+        while self.internet.wait:
+            self.internet.wait.pop(0).callback(None)
+        self.pass_time(180)
+        self.assertEqual(sorted(self.internet.addresses()), [f"{n}@b.example" for n in range(9)])
+        self.assertEqual(self.totals(), {"relayed": 9})
 
     def test_table_that_cannot_answer_is_a_deferral(self) -> None:
         self.accept("ann@ours.example", claim=False)
@@ -319,7 +370,144 @@ class Trouble(ManagerCase):
         self.assertEqual(len(self.internet.batches), 1)
 
 
+class FullSet(ManagerCase):
+    """The active set is for destinations that can be delivered to."""
+
+    def test_new_mail_for_a_dead_destination_does_not_fill_it(self) -> None:
+        self.manager.configure(self.setup(active=10))
+        self.internet.scope = Scope.HOST
+        self.internet.answer = lambda batch, recipient: DOWN if recipient.address.domain == "dead.example" else OK
+        for n in range(DEAD_AFTER + 30):
+            self.accept(f"{n}@dead.example")
+            self.clock.advance(0.1)
+        self.pass_time(10, 1)
+        self.assertLess(self.manager.schedule.size, 10)
+        self.accept("x@b.example")
+        self.assertEqual(self.totals(), {"relayed": 1, "queued": DEAD_AFTER + 30})
+
+    def test_new_mail_for_a_slow_destination_takes_half_of_it(self) -> None:
+        self.manager.configure(self.setup(active=1000))
+        self.internet.wait = []
+        for n in range(1200):
+            self.accept(f"{n}@slow.example")
+        self.assertLess(self.manager.schedule.size, 600)
+        self.accept("ann@ours.example")
+        self.assertEqual(self.local.addresses(), ["ann@ours.example"])
+        while self.internet.wait:
+            self.internet.wait.pop(0).callback(None)
+            self.clock.advance(1)
+        self.assertEqual(self.totals(), {"relayed": 1201})
+        self.assertEqual(self.manager.schedule.size, 0)
+
+    def test_what_waits_for_a_table_counts(self) -> None:
+        slow: list[Deferred[Any]] = []
+
+        def lookup(key: str) -> Deferred[Any]:
+            slow.append(Deferred())
+            return slow[-1]
+
+        self.manager.configure(self.setup(active=250))
+        self.patch(self.boxes, "lookup", lookup)
+        for _ in range(3 * SLICE):
+            self.accept("ann@ours.example", claim=False)
+        self.pass_time(60, 1)
+        self.assertLessEqual(len(slow), 250 + SLICE)
+        while slow:
+            slow.pop().callback("")
+            self.clock.advance(0.1)
+        self.assertEqual(self.totals(), {"relayed": 3 * SLICE})
+        self.assertEqual(self.manager.schedule.size, 0)
+
+    def test_what_is_routed_anew_to_a_dead_destination_does_not_fill_it(self) -> None:
+        domains = {f"{n}.example": DomainRule(name=f"{n}.example", deliver="local") for n in range(20)}
+        self.local.scope = Scope.DESTINATION
+        self.local.answer = lambda batch, recipient: DOWN
+        self.manager.configure(self.setup(active=10, domains=domains))
+        for _ in range(DEAD_AFTER):
+            self.accept("x@0.example", claim=False)
+            self.pass_time(2, 1)
+        for n in range(20):
+            self.accept(f"x@{n}.example", claim=False)
+        self.pass_time(20, 1)
+        self.assertLess(self.manager.schedule.size, 10)
+        self.accept("x@b.example")
+        self.assertEqual(self.internet.addresses(), ["x@b.example"])
+        self.local.answer = lambda batch, recipient: OK
+        self.pass_time(600, 10)
+        self.assertEqual(self.totals(), {"relayed": DEAD_AFTER + 21})
+        self.assertEqual(self.manager.schedule.size, 0)
+
+    def test_destinations_that_failed_are_not_remembered_for_ever(self) -> None:
+        self.internet.answer = lambda batch, recipient: NEVER
+        self.internet.scope = Scope.HOST
+        for n in range(20):
+            self.accept(f"x@{n}.example")
+        self.pass_time(2 * HOUR)
+        self.assertEqual(self.manager.schedule.lanes, {})
+
+
 class Configuration(ManagerCase):
+    def test_reload_while_a_recipient_is_being_routed(self) -> None:
+        slow: list[Deferred[Any]] = []
+
+        def lookup(key: str) -> Deferred[Any]:
+            slow.append(Deferred())
+            return slow[-1]
+
+        self.patch(self.boxes, "lookup", lookup)
+        self.accept("ann@ours.example", "bob@ours.example")
+        del self.boxes.lookup
+        spare = Delivery("spare")
+        domains = {"ours.example": DomainRule(name="ours.example", mailboxes="boxes", deliver="spare")}
+        self.manager.configure(self.setup(services={"internet": self.internet, "spare": spare}, domains=domains))
+        while slow:
+            slow.pop(0).callback("")
+        self.pass_time(120)
+        self.assertEqual(spare.addresses(), ["ann@ours.example", "bob@ours.example"])
+        self.assertEqual(self.totals(), {"relayed": 2})
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_reload_that_stops_the_queue_stops_what_waits_in_memory_too(self) -> None:
+        self.internet.wait = []
+        for n in range(9):
+            self.accept(f"{n}@b.example")
+        self.manager.configure(self.setup(active=0))
+        for waiting in self.internet.wait:
+            waiting.callback(None)
+        self.pass_time(300, 1)
+        self.assertEqual(self.totals(), {"relayed": 4, "queued": 5})
+        self.assertEqual(self.manager.schedule.size, 0)
+        self.internet.wait = None
+        self.manager.configure(self.setup())
+        self.pass_time(60, 1)
+        self.assertEqual(self.totals(), {"relayed": 9})
+
+    def test_lanes_take_the_new_limit_of_their_service(self) -> None:
+        self.internet.wait = []
+        for n in range(4):
+            self.accept(f"{n}@b.example")  # all under way: nothing waits in the lane
+        self.internet.limits = lambda route: Limits(concurrency=1)  # type: ignore[method-assign]
+        self.manager.configure(self.setup())
+        for n in range(4, 9):
+            self.accept(f"{n}@b.example")
+        for waiting in self.internet.wait[:4]:
+            waiting.callback(None)
+        self.assertEqual(len(self.internet.wait), 5)
+
+    def test_service_that_cannot_say_its_limits_does_not_lose_the_mail(self) -> None:
+        def limits(route: Route) -> Limits:
+            raise ValueError("bug")
+
+        old = self.internet.limits
+        self.internet.limits = limits  # type: ignore[method-assign]
+        self.accept("1@b.example", "2@b.example")
+        self.accept("3@b.example")
+        self.assertTrue(self.flushLoggedErrors(ValueError))
+        self.internet.limits = old  # type: ignore[method-assign]
+        self.pass_time(120)
+        self.assertEqual(self.totals(), {"relayed": 3})
+        self.assertEqual(self.manager.schedule.size, 0)
+
     def test_mailbox_that_vanished_is_held_with_the_reason(self) -> None:
         self.accept("ann@ours.example", claim=False)
         del self.boxes.entries["ann"]

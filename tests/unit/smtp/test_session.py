@@ -223,6 +223,14 @@ class Bounds(SynchronousTestCase):
         client.protocol.resumeProducing()
         self.assertTrue(client.seen().startswith(b"250"))
 
+    def test_connection_closed_behind_a_full_buffer_ends_when_it_is_empty(self) -> None:
+        # Twisted closes no connection whose streaming producer it has just asked to go on.
+        client = Server().connect().greet()
+        client.protocol.pauseProducing()
+        client.protocol.session.close()
+        client.protocol.resumeProducing()
+        self.assertIsNone(client.transport.producer)
+
 
 class Connections(SynchronousTestCase):
     def test_all_together_and_per_client(self) -> None:
@@ -396,6 +404,72 @@ class Acceptance(SynchronousTestCase):
         idle.leave()
         self.client.leave()
         self.successResultOf(gone)
+
+    def test_disk_that_fails_in_data_is_told_at_the_final_dot_alone(self) -> None:
+        # RFC 5321 4.1.1.4: one reply, after the end of data; one before it would be taken for the next command's
+        for when in ("at once", "later"):
+            client = self.server.connect().greet()
+            client.say("MAIL FROM:<a@b.example>")
+            client.say("RCPT TO:<ann@ours.example>")
+            client.say("DATA")
+            disk = TemporaryFailure(Reply.of(452, "4.3.1", "disk full"))
+            if when == "at once":
+                self.server.spool.fail_next("write", disk)
+                client.send(HELLO)
+            else:
+                slow: Deferred[None] = Deferred()
+                transaction = client.protocol.session.transaction
+                self.patch(type(transaction.incoming), "write", lambda incoming, octets, slow=slow: slow)
+                client.send(HELLO)
+                slow.errback(disk)
+            self.assertEqual(client.seen(), b"", when)
+            client.send(b"RSET\r\nQUIT\r\n")
+            self.assertEqual(client.seen(), b"", "still data")
+            self.assertTrue(client.say(".").startswith("452 4.3.1"), when)
+            self.assertTrue(client.say("NOOP").startswith("250"), when)
+            self.assertEqual(self.server.memory.used, 0)
+            client.leave()
+        self.assertEqual(self.server.queue.leases, [])
+
+    def test_message_that_cannot_be_begun_is_refused_and_no_data_is_taken(self) -> None:
+        self.client.say("MAIL FROM:<a@b.example>")
+        self.client.say("RCPT TO:<ann@ours.example>")
+        self.server.spool.fail_next("begin", TemporaryFailure(Reply.of(451, "4.3.0", "no")))
+        self.assertTrue(self.client.say("DATA").startswith("451 4.3.0"))
+        self.assertTrue(self.client.say("NOOP").startswith("250"))
+        self.assertTrue(self.client.say("DATA").startswith("354"))
+
+    def test_work_that_somebody_else_cancelled_has_its_reply(self) -> None:
+        # Silence would have the client wait for its time-out, and all that it pipelined with it.
+        waiting: Deferred[Any] = Deferred()
+        self.patch(self.server.spool, "commit", lambda incoming, claim: waiting)
+        self.assertEqual(self.client.message("a@b.example", "ann@ours.example"), "")
+        self.client.send(b"NOOP\r\n")
+        waiting.cancel()
+        self.assertEqual([line[:3] for line in self.client.seen().splitlines()], [b"451", b"250"])
+        self.flushLoggedErrors()
+
+    def test_client_that_has_said_all_gets_its_replies(self) -> None:
+        # It shuts down its side behind QUIT, as many scripts do, while the message is on its way to the disk.
+        self.server.spool.hold()
+        self.client.message("a@b.example", "ann@ours.example")
+        self.client.send(b"QUIT\r\n")
+        self.client.protocol.readConnectionLost()
+        self.assertFalse(self.client.closed)
+        self.server.spool.let_go()
+        self.assertEqual([line[:3] for line in self.client.seen().splitlines()], [b"250", b"221"])
+        self.assertTrue(self.client.closed)
+
+    def test_half_closed_connection_ends_with_its_commands(self) -> None:
+        self.client.protocol.readConnectionLost()
+        self.assertTrue(self.client.closed)
+        other = self.server.connect().greet()
+        self.server.spool.hold()
+        other.message("a@b.example", "ann@ours.example")
+        other.protocol.readConnectionLost()
+        self.server.spool.let_go()
+        self.assertEqual([line[:3] for line in other.seen().splitlines()], [b"250"])
+        self.assertTrue(other.closed)
 
     def test_new_configuration_from_the_next_mail_on(self) -> None:
         self.client.say("MAIL FROM:<a@b.example>")

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.envelope import Right, Status
+from mta.spool import schema as schema_module
 from mta.spool.reader import SpoolReader
 from mta.spool.schema import MIGRATIONS, VERSION
 from mta.spool.values import SpoolUnusable
@@ -80,11 +81,7 @@ class Broken(SynchronousTestCase):
 
     def test_a_step_that_fails_changes_nothing(self) -> None:
         case = FromVersion0()
-        self.patch(
-            __import__("mta.spool.schema", fromlist=["MIGRATIONS"]),
-            "MIGRATIONS",
-            ((*MIGRATIONS[0][:-1], "CREATE TABLE message (id)"),),
-        )
+        self.patch(schema_module, "MIGRATIONS", ((*MIGRATIONS[0][:-1], "CREATE TABLE message (id)"),))
         with self.assertRaises(SpoolUnusable):
             case.setUp()
         self.assertNotIn("notice", schema(case.database))

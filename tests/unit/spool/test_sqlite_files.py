@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -251,8 +252,6 @@ class Housekeeping(SqliteCase, SynchronousTestCase):
         self.claim_one()
 
     def test_a_reader_that_rests_blocks_nobody(self) -> None:
-        import sqlite3
-
         self.accept()
         reader = sqlite3.connect(self.database, isolation_level=None)
         self.addCleanup(reader.close)

@@ -19,17 +19,17 @@ CREATE TABLE totals (day INTEGER NOT NULL, what TEXT NOT NULL, n INTEGER NOT NUL
     WITHOUT ROWID;
 
 INSERT INTO destination VALUES (1, 'internet', 'b.example');
-INSERT INTO message VALUES (3565158399999967232, 1700000000000, 'ann@a.example', 37, 24, 0,
+INSERT INTO message VALUES (3565158400000000000, 1700000000000, 'ann@a.example', 37, 24, 0,
     '{"origin":{"listener":"mx","protocol":"ESMTP","client":"192.0.2.7"},"rights":["network"]}',
     '[[0,0,"Received: x\r\n"]]', '[["accepted",{"client":"192.0.2.7"},1700000000000,-1]]');
-INSERT INTO body VALUES (3565158399999967232, CAST('Subject: hello' || char(13, 10, 13, 10) || 'body' || char(13, 10)
+INSERT INTO body VALUES (3565158400000000000, CAST('Subject: hello' || char(13, 10, 13, 10) || 'body' || char(13, 10)
     AS BLOB));
-INSERT INTO recipient VALUES (3565158399999967232, 0, 1, 1, 0, 1700000000000, 2, 'bob@b.example', NULL,
+INSERT INTO recipient VALUES (3565158400000000000, 0, 1, 1, 0, 1700000000000, 2, 'bob@b.example', NULL,
     '["aliases:12"]', '', '', '');
-INSERT INTO recipient VALUES (3565158399999967232, 1, 2, 1, 0, 1700000000000, 0, 'carol@b.example', NULL, NULL, '',
+INSERT INTO recipient VALUES (3565158400000000000, 1, 2, 1, 0, 1700000000000, 0, 'carol@b.example', NULL, NULL, '',
     '', 'by hand');
-INSERT INTO message VALUES (3565158399999967233, 1700000000000, NULL, 10, 10, 0, '{"origin":{}}', NULL, '[]');
-INSERT INTO history VALUES (3565158399999967233, 0, 'relayed', 1700000000500, '250 2.0.0 Ok', 'bob@b.example', NULL,
+INSERT INTO message VALUES (3565158400000000001, 1700000000000, NULL, 10, 10, 0, '{"origin":{}}', NULL, '[]');
+INSERT INTO history VALUES (3565158400000000001, 0, 'relayed', 1700000000500, '250 2.0.0 Ok', 'bob@b.example', NULL,
     'internet', 'b.example', '{"due":1700000000000,"attempts":1}');
 INSERT INTO totals VALUES (19675, 'accepted', 3);
 INSERT INTO totals VALUES (19675, 'relayed', 1);

@@ -1,0 +1,97 @@
+"""Where the recipients of a lease go now: by a route, on hold, to another place in the spool, or nowhere.
+
+What it is: the routing step of the queue manager without its state; each function returns what to do or write.
+Contract: every recipient of the lease is in exactly one of the groups.
+How it fails: a table that cannot answer, and any error of a router, is the trouble of that recipient alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta import events
+from mta.envelope import Destination, Outcome, Recipient, Status
+from mta.interfaces import IRouter
+from mta.queue.conclude import failed_at_routing
+from mta.queue.schedule import Job
+from mta.reply import MailFailure, failure_reply
+from mta.routing.ask import Answerer, resolve
+from mta.routing.values import Route
+from mta.spool.values import Lease, Next, Result
+
+log = Logger()
+
+Groups = list[tuple[Route, list[Recipient]]]
+Troubles = list[tuple[Recipient, Exception]]
+
+
+async def find_routes(router: IRouter, answerer: Answerer, lease: Lease) -> tuple[Groups, Troubles]:
+    """The recipients by their routes, and those without one."""
+    facts: dict[Any, Any] = {}
+    groups: dict[Any, tuple[Route, list[Recipient]]] = {}
+    troubles: Troubles = []
+    for recipient in lease.recipients:
+        try:
+            if "bounce" in recipient.progress:
+                # An operator gave it up: see ChangeKind.BOUNCE.
+                raise failed_at_routing(recipient.progress["bounce"])
+            route = resolve(partial(router.route, recipient.address, recipient.destination), facts, answerer)
+            if not isinstance(route, Route):
+                route = await route
+        except Exception as error:
+            troubles.append((recipient, error))
+            continue
+        key = (route.destination, tuple(route.facts.items()), route.hold)
+        groups.setdefault(key, (route, []))[1].append(recipient)
+    return list(groups.values()), troubles
+
+
+def park(lease: Lease, route: Route, recipients: Sequence[Recipient], now: int) -> Result:
+    """Untried: on hold where they are, if the route says so; else in the spool, at the route's destination."""
+    places = {r.id: r.destination if route.hold else route.destination for r in recipients}
+    return Result(
+        lease=narrowed(lease, recipients),
+        next={r.id: Next(r.due, places[r.id], route.hold, r.progress) for r in recipients},
+        events=tuple(
+            events.HELD(now, r.id, address=str(r.address), reason=route.hold)
+            for r in recipients
+            if r.hold != route.hold
+        ),
+    )
+
+
+def put_off(lease: Lease, recipients: Sequence[Recipient], due: int) -> Result:
+    """Untried, where they are, until ``due``."""
+    return Result(
+        lease=narrowed(lease, recipients),
+        next={r.id: Next(due, r.destination, r.hold, r.progress) for r in recipients},
+    )
+
+
+def without_route(lease: Lease, troubles: Troubles) -> list[tuple[Job, list[Outcome]]]:
+    """Those that cannot be routed, each place where they wait at once: one report for all of them."""
+    places: dict[Destination, list[tuple[Recipient, Outcome]]] = {}
+    for recipient, error in troubles:
+        if not isinstance(error, MailFailure):
+            log.failure("routing of {address} failed", failure=Failure(error), address=str(recipient.address))
+        reply = failure_reply(error)
+        status = Status.FAILED if reply.permanent else Status.DEFERRED
+        outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt={"stage": "routing"})
+        places.setdefault(recipient.destination, []).append((recipient, outcome))
+    return [
+        (
+            Job(narrowed(lease, [recipient for recipient, _ in group]), Route(destination=destination)),
+            [outcome for _, outcome in group],
+        )
+        for destination, group in places.items()
+    ]
+
+
+def narrowed(lease: Lease, recipients: Sequence[Recipient]) -> Lease:
+    """The part of a lease for some of its recipients."""
+    return Lease(lease.token, lease.message, tuple(recipients), lease.until)

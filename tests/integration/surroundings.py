@@ -1,0 +1,75 @@
+"""What a test needs of the machine: ports, small file systems, and patience with a limit."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: Seconds that only a broken program needs.
+DEADLINE = 30.0
+
+#: Ports that no system gives to a client on its own, so that what is free now is free in a moment too.
+PORTS = range(12_000, 32_000)
+
+
+def free_port() -> int:
+    """A port that nobody has just now."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port where nobody listens, kept so."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@contextmanager
+def deaf_udp_port() -> Iterator[int]:
+    """A UDP port that is closed to everybody (a socket that is connected hears its peer alone), kept so."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(("127.0.0.1", 9))
+        yield sock.getsockname()[1]
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A small file system in memory on the folder, which is made.  A named skip where that is not allowed."""
+    folder.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise unittest.SkipTest("mount is not installed") from None
+    if done.returncode:
+        raise unittest.SkipTest(f"a tmpfs cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def wait_for(what: Callable[[], Any], why: str | Callable[[], str] = "it", deadline: float = DEADLINE) -> Any:
+    """Ask until the answer is true; fails with ``why``, which may be a function, after the deadline."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        answer = what()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"waited {deadline} s for {why if isinstance(why, str) else why()}")

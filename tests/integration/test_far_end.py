@@ -1,0 +1,195 @@
+"""What far ends answer at each step: 4yz waits and says why, 5yz comes back as a report, a lost connection waits."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import unittest
+from contextlib import ExitStack
+from email.message import EmailMessage
+
+from tests.integration.tools import INTERNET, Daemon, Dialogue, Sink, deaf_port, deaf_udp_port
+
+RELAY = '[relay]\nnetworks = ["127.0.0.0/8"]\n[queue]\nretry = ["1s"]\n'
+
+
+class Answers(ExitStack):
+    """Far ends, one for each domain ``CASE.example``, each with its script, and a daemon with a route to each."""
+
+    def __init__(self, scripts: dict[str, dict[str, str]]) -> None:
+        super().__init__()
+        self.sinks = {case: self.enter_context(Sink(script)) for case, script in scripts.items()}
+        routes = [
+            f'{sink.delivery(case)}[[route]]\nname = "{case}"\nto = ["{case}.example"]\nvia = "{case}"\n'
+            for case, sink in self.sinks.items()
+        ]
+        self.daemon = self.enter_context(Daemon(RELAY + "".join(routes)))
+        for case in scripts:
+            self.daemon.take(f"x@{case}.example")
+
+
+def report_of(octets: bytes) -> EmailMessage:
+    message = email.message_from_bytes(octets, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+class FarEnd(unittest.TestCase):
+    def waits_and_then_arrives(self, scripts: dict[str, dict[str, str]], words: dict[str, str]) -> None:
+        """Every message waits, with these words of the far end or about it, and arrives when that has recovered."""
+        with Answers(scripts) as far:
+            rows = {row["recipient"]: row for row in far.daemon.tried(len(scripts))}
+            told = far.daemon.mta("explain", "ann@ours.example").stdout
+            for case in scripts:
+                recipient = f"x@{case}.example"
+                self.assertIn(words[case], rows[recipient]["reply"], case)
+                self.assertIn(f"{recipient}: deferred", told)
+                self.assertIn(f"NEXT          {recipient}: try ", told)
+                self.assertIn(words[case], told)
+            self.assertEqual(far.daemon.mails("ann"), [], "nobody is told of a wait so soon")
+            for sink in far.sinks.values():
+                sink.script.clear()
+            for sink in far.sinks.values():
+                sink.wait_for(1)
+            far.daemon.drained()
+            self.assertEqual(far.daemon.audit()["ended"], {"relayed": len(scripts)})
+
+    def test_temporary_refusal_at_each_step(self) -> None:
+        steps = ("connect", "EHLO", "MAIL", "RCPT", "DATA", "dot")
+        replies = {step.lower(): f"45{number} 4.3.{number} busy at {step}" for number, step in enumerate(steps)}
+        scripts = {step.lower(): {step: replies[step.lower()]} for step in steps}
+        scripts["ehlo"]["HELO"] = replies["ehlo"]
+        self.waits_and_then_arrives(scripts, replies)
+
+    def test_service_not_available_at_each_step(self) -> None:
+        steps = ("connect", "EHLO", "MAIL", "RCPT", "DATA", "dot")  # RFC 5321 3.8: 421 and the connection ends
+        reply = "421 4.3.2 going down"
+        self.waits_and_then_arrives({s.lower(): {s: reply} for s in steps}, {s.lower(): reply for s in steps})
+
+    def test_connection_lost_at_each_step(self) -> None:
+        steps = ("connect", "EHLO", "MAIL", "RCPT", "DATA", "dot")
+        self.waits_and_then_arrives({s.lower(): {s: "close"} for s in steps}, {s.lower(): "4.4.2" for s in steps})
+
+    def test_permanent_refusal_at_each_step_comes_back_as_a_report(self) -> None:
+        steps = {
+            "connect": "554 5.3.2 no mail here",
+            "ehlo": "550 5.7.1 not you",
+            "mail": "550 5.7.1 not from you",
+            "rcpt": "550 5.1.1 nobody of that name",
+            "data": "554 5.6.0 not that",
+            "dot": "554 5.7.1 no such content",
+        }
+        scripts = {case: {case if case in ("connect", "dot") else case.upper(): reply} for case, reply in steps.items()}
+        scripts["ehlo"]["HELO"] = steps["ehlo"]
+        with Answers(scripts) as far:
+            reports = [report_of(mail) for mail in far.daemon.wait_for_mail("ann", len(steps))]
+            seen = {}
+            for report in reports:
+                self.assertEqual(report["Return-Path"], "<>")
+                self.assertEqual(report["To"], "ann@ours.example")
+                self.assertIn("MAILER-DAEMON@mail.ours.example", report["From"])
+                self.assertEqual(report.get_content_type(), "multipart/report")
+                self.assertEqual(report["Content-Type"].params["report-type"], "delivery-status")
+                text, status, original = report.iter_parts()
+                about = status.get_payload()[1]
+                self.assertEqual(about["Action"], "failed")
+                case = about["Final-Recipient"].removeprefix("rfc822;").strip()
+                seen[case] = about
+                self.assertIn(case, text.get_content())
+                self.assertIn(
+                    "It works." if original.get_content_type() == "message/rfc822" else "hello", str(original)
+                )
+            self.assertEqual(set(seen), {f"x@{case}.example" for case in steps})
+            for case, reply in steps.items():
+                about = seen[f"x@{case}.example"]
+                self.assertEqual(about["Diagnostic-Code"], f"smtp; {reply}")
+                self.assertEqual(about["Status"], reply.split()[1])
+            far.daemon.drained()
+            self.assertEqual(far.daemon.audit()["unaccounted"], 0)
+            told = far.daemon.mta("explain", "x@rcpt.example").stdout
+            self.assertIn("550 5.1.1 nobody of that name", told)
+            self.assertIn("to ann@ours.example", told)
+
+    def test_each_recipient_has_an_end_of_its_own(self) -> None:
+        def rcpt(line: str) -> str | None:
+            return {"gone": "550 5.1.1 gone", "full": "452 4.2.2 full"}.get(line[9:].partition("@")[0])
+
+        with Sink({"RCPT": rcpt}) as sink, Daemon(RELAY, internet=sink.delivery()) as daemon:
+            daemon.take("good@far.example", "gone@far.example", "full@far.example")
+            ((lines, _),) = sink.wait_for(1)
+            self.assertEqual(lines[1:], ["RCPT TO:<good@far.example>"])
+            (report,) = daemon.wait_for_mail("ann")
+            self.assertIn(b"gone@far.example", report)
+            self.assertNotIn(b"full@far.example", report)
+            daemon.tried(words="full")
+            sink.script.clear()
+            sink.wait_for(2)
+            daemon.drained()
+            self.assertEqual([lines[1:] for lines, _ in sink.messages[1:]], [["RCPT TO:<full@far.example>"]])
+
+    def test_report_that_cannot_be_delivered_goes_to_the_postmaster(self) -> None:
+        with Sink({"RCPT": "550 5.1.1 nobody"}) as sink, Daemon(RELAY, internet=sink.delivery()) as daemon:
+            daemon.take("x@far.example", sender="gone@elsewhere.example")
+            (mail,) = daemon.wait_for_mail("postmaster")
+            for words in (b"gone@elsewhere.example", b"550 5.1.1", b"Return-Path: <>"):
+                self.assertIn(words, mail)
+            daemon.drained()
+            self.assertEqual(daemon.audit()["unaccounted"], 0)
+
+    def test_what_has_no_sender_concerns_the_postmaster_alone(self) -> None:
+        with Sink({"RCPT": "550 5.1.1 nobody"}) as sink, Daemon(RELAY, internet=sink.delivery()) as daemon:
+            id = daemon.take("x@far.example", sender="")
+            (mail,) = daemon.wait_for_mail("postmaster")
+            self.assertIn(b"x@far.example", mail)
+            daemon.drained()
+            told = daemon.mta("explain", id).stdout
+            self.assertIn("550 5.1.1 nobody", told)
+            self.assertIn("to postmaster@ours.example", told)
+            self.assertEqual(sink.messages, [])
+
+    def test_time_is_over(self) -> None:
+        with (
+            Sink({"RCPT": "450 4.2.1 not yet"}) as sink,
+            Daemon(RELAY + 'expire_after = "1s"\n', internet=sink.delivery()) as daemon,
+        ):
+            daemon.take("x@far.example")
+            (mail,) = daemon.wait_for_mail("ann")
+            report = report_of(mail)
+            about = list(report.iter_parts())[1].get_payload()[1]
+            self.assertEqual(about["Status"], "4.4.7")
+            self.assertIn(b"not yet", mail)
+            daemon.drained()
+            self.assertEqual(daemon.audit()["ended"], {"expired": 1, "delivered": 1})
+
+
+class Unreachable(unittest.TestCase):
+    def test_host_that_is_down(self) -> None:
+        with deaf_port() as port:
+            internet = f'[delivery.internet]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {port}\n'
+            with Daemon(RELAY, internet=internet) as daemon:
+                daemon.take("x@far.example")
+                (row,) = daemon.tried()
+                self.assertRegex(row["reply"], r"^4\d\d 4\.4\.1 No connection: .*refused")
+                told = daemon.mta("explain", row["id"]).stdout
+                self.assertIn("127.0.0.1", told)
+                self.assertIn("NEXT", told)
+                self.assertEqual(daemon.mails("ann"), [])
+
+    def test_dns_that_is_dead_is_a_wait_never_a_bounce(self) -> None:
+        with deaf_udp_port() as port:
+            dns = f'[dns]\nservers = ["127.0.0.1:{port}"]\ntimeout = "1s"\n'
+            with Daemon(RELAY + dns, internet=INTERNET) as daemon:
+                daemon.take("x@far.example")
+                (row,) = daemon.tried()
+                self.assertRegex(row["reply"], r"^451 4\.4\.3 ")
+                self.assertIn("451 4.4.3", daemon.mta("explain", row["id"]).stdout)
+                daemon.take("bob@ours.example")  # and what needs no DNS goes on
+                daemon.wait_for_mail("bob")
+                self.assertEqual(daemon.mails("ann"), [])
+                self.assertEqual(len(daemon.queue()), 1)
+
+    def test_smtp_client_is_told_what_is_refused(self) -> None:
+        with Daemon() as daemon, Dialogue(daemon.port) as client:
+            client.greet().say("MAIL FROM:<a@b.example>")
+            self.assertRegex(client.say("RCPT TO:<x@foreign.example>"), "^550 5.7.1 ")
+            self.assertRegex(client.say("RCPT TO:<nobody@ours.example>"), "^550 5.1.1 ")

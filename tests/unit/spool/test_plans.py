@@ -1,0 +1,82 @@
+"""A long queue makes nothing slow that is done for each message: no statement goes through a whole table."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from spool_contract import LARGE, LATER, MINUTE, NORTH, SOUTH, START, outcome, recipient
+from sqlite_case import SqliteCase
+from twisted.trial.unittest import SynchronousTestCase
+
+from mta.envelope import Status
+from mta.spool.values import ChangeKind, Next
+
+LONG = {"message", "body", "recipient", "history", "event", "r", "m"}
+
+
+class Plans(SqliteCase, SynchronousTestCase):
+    """SQLite says how it will find the rows of each statement that ran."""
+
+    def setUp(self) -> None:
+        self.seen: set[str] = set()
+        super().setUp()
+        self.now(self.spool.close())
+        self.spool = self.make_spool(connect=self.trace)
+
+    def trace(self, path: str) -> sqlite3.Connection:
+        db = self.disk.connect(path)
+        db.set_trace_callback(self.seen.add)
+        return db
+
+    def whole(self) -> list[str]:
+        """Statements that would go through all rows of a long table."""
+        db = sqlite3.connect(self.database, isolation_level=None)
+        found = []
+        for statement in self.seen:
+            if statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE"):
+                for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"):
+                    words = row[3].split()
+                    if words[0] == "SCAN" and words[1] in LONG:
+                        found.append(f"{row[3]}: {statement[:200]}")
+        db.close()
+        return found
+
+    def test_the_way_of_a_message(self) -> None:
+        self.seen.clear()
+        for body in (b"x", LARGE):
+            for count in (1, 5, 1500):
+                self.accept(*[recipient(n) for n in range(count)], body=body)
+                lease = self.accept_leased(*[recipient(n) for n in range(count)], body=body)
+                some = min(count, 100)
+                self.finish(
+                    lease,
+                    outcomes=tuple(outcome(one.id, Status.DEFERRED, LATER) for one in lease.recipients[some:]),
+                    next={one.id: Next(START + MINUTE, SOUTH) for one in lease.recipients[some:]},
+                )
+        for lease in self.claim(NORTH, 70):
+            self.finish(lease, outcomes=tuple(outcome(one.id) for one in lease.recipients), owed=(0,))
+        for lease in self.claim_notices():
+            self.finish(lease, notices_done=(0,))
+        self.now(self.spool.release(self.claim(NORTH, 70)))
+        self.write_and_abort()
+        self.assertEqual(self.whole(), [])
+        self.balanced()
+
+    def write_and_abort(self) -> None:
+        self.write(b"x", *[recipient(n) for n in range(1500)]).abort()
+
+    def test_what_an_operator_does(self) -> None:
+        ids = [self.accept(recipient(0), recipient(1)) for _ in range(3)]
+        self.seen.clear()
+        for kind, argument in ((ChangeKind.HOLD, "x"), (ChangeKind.RELEASE, None), (ChangeKind.DELETE, None)):
+            self.change(kind, argument, ids=(ids[0],))
+            self.change(kind, argument, sender="ann@a.example")
+        self.now(self.spool.purge(START + MINUTE, 100))
+        self.assertEqual(self.whole(), [])
+
+    def test_the_test_would_notice(self) -> None:
+        self.accept()
+        self.seen.add("DELETE FROM recipient WHERE (message, n) IN (VALUES (1, 0), (2, 0))")
+        found: Any = self.whole()
+        self.assertIn("SCAN recipient", found[0])
