@@ -8,7 +8,6 @@ everything at once in the caller's thread, or when told, so that tests need neit
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -21,11 +20,6 @@ from twisted.logger import Logger
 T = TypeVar("T")
 Work = Callable[[list[Any]], None]
 MOST: Final = 1000
-#: From so many jobs in one batch on, the next one is gathered for some time: seconds for each job of the last, and
-#: at the most.
-CROWD: Final = 16
-GATHER_EACH: Final = 0.00008
-GATHER_MOST: Final = 0.004
 _STOP: Final = object()
 log = Logger()
 
@@ -93,12 +87,8 @@ class _ThreadLane:
     def _loop(self) -> None:
         take, more = self._queue.get, self._queue.get_nowait
         stopping = False
-        last = 0
         while not stopping:
             jobs = take()
-            if last >= CROWD:
-                # Many come together: more are on their way (docs/decisions/gathering.rst).
-                time.sleep(min(last * GATHER_EACH, GATHER_MOST))
             try:
                 while len(jobs) < MOST:
                     jobs += more()
@@ -107,7 +97,6 @@ class _ThreadLane:
             if _STOP in jobs:
                 stopping = True
                 jobs = [job for job in jobs if job is not _STOP]
-            last = len(jobs)
             if jobs:
                 run(self._work, jobs)
 
