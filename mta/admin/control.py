@@ -69,7 +69,7 @@ class _Control(Protocol):
         try:
             request = json.loads(line)
             handler = self._handlers[request["command"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._answer({"ok": False, "error": "no such command"})
             return
         try:

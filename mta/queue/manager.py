@@ -43,6 +43,8 @@ log = Logger()
 LEASE_SECONDS: Final = 1800.0
 #: Leases are renewed, overdue attempts cancelled and rested destinations woken at this pace, in seconds.
 TICK: Final = 30.0
+#: Seconds for outcomes to be written once the time of a stop is over.
+WRITE_TIME: Final = 5.0
 #: Attempts whose outcomes are not written yet; above it no delivery begins.
 UNWRITTEN: Final = 2000
 
@@ -162,11 +164,18 @@ class Manager:
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
         self._setup = setup
-        waiting = [job for lane in self.schedule.lanes.values() for job in lane.drain()]
-        for job in waiting:
-            self.schedule.forget(len(job.recipients))
-            self._admit(job.lease)
         self.schedule.refresh_limits()
+        surplus = []
+        for job in [job for lane in self.schedule.lanes.values() for job in lane.drain()]:
+            self.schedule.forget(len(job.recipients))
+            if self.schedule.size < setup.active:
+                self._admit(job.lease)
+            else:
+                self._concluded(job.lease)
+                surplus.append(job.lease)
+        if surplus:
+            self._refill.overflow = True
+            background(self._spool.release(surplus), "release")
         self.poke()
         self._dispatch()
 
@@ -201,6 +210,8 @@ class Manager:
                 work.cancel()
         for stop in stops:
             stop.cancel()
+        # A disk that takes no outcomes must not hold up the stop; the spool tries once more when it is closed.
+        self._reactor.callLater(WRITE_TIME, self._end_wait)
 
     # --- from leases to jobs -------------------------------------------------------------------------------
 
@@ -411,9 +422,12 @@ class Manager:
 
     def _note_idle(self) -> None:
         if self._idle and not (self._running or self._unwritten or self._routing):
-            idle, self._idle = self._idle, []
-            for waiting in idle:
-                waiting.callback(None)
+            self._end_wait()
+
+    def _end_wait(self) -> None:
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
 
     # --- time ----------------------------------------------------------------------------------------------
 

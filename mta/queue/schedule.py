@@ -34,7 +34,7 @@ class Job(NamedTuple):
 class Lane:
     """One destination's jobs and its window."""
 
-    __slots__ = ("destination", "due_more", "jobs", "listed", "recipients", "window")
+    __slots__ = ("destination", "due_more", "jobs", "listed", "new_limit", "recipients", "window")
 
     def __init__(self, destination: Destination, limit: int) -> None:
         self.destination = destination
@@ -42,6 +42,7 @@ class Lane:
         self.jobs: dict[int, deque[Job]] = {}  # by priority
         self.recipients = 0  # waiting here in memory
         self.listed = False
+        self.new_limit = False  # the limit is asked for with the next job
         self.due_more = False  # the spool may have more of them that are due
 
     def push(self, job: Job) -> None:
@@ -87,6 +88,8 @@ class Schedule:
         lane = self.lanes.get(job.route.destination)
         if lane is None:
             lane = self.lanes[job.route.destination] = Lane(job.route.destination, self._limit_of(job.route))
+        elif lane.new_limit:
+            lane.new_limit, lane.window.limit = False, self._limit_of(job.route)
         lane.push(job)
         self.size += len(job.recipients)
         self._list(lane)
@@ -136,9 +139,7 @@ class Schedule:
     def refresh_limits(self) -> None:
         """The configuration changed: each lane takes its service's new limit with its next job."""
         for lane in self.lanes.values():
-            for queue in lane.jobs.values():
-                lane.window.limit = self._limit_of(queue[0].route)
-                break
+            lane.new_limit = True
 
     def crowded(self, destination: Destination, now: float, room: int) -> bool:
         """Should no more for this destination be kept in memory?  ``room`` is how many recipients all may have.

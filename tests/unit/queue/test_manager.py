@@ -309,6 +309,17 @@ class Trouble(ManagerCase):
         self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
         self.assertEqual(self.totals(), {"relayed": 4, "queued": 5})
 
+    def test_stop_does_not_wait_for_ever_for_the_disk(self) -> None:
+        self.internet.wait = []
+        self.accept("x@b.example")
+        self.spool.hold()
+        self.internet.wait[0].callback(None)
+        stopped = Deferred.fromCoroutine(self.manager.stop(10))
+        self.clock.advance(12)
+        self.assertNoResult(stopped)
+        self.clock.advance(5)
+        self.successResultOf(stopped)
+
     def test_stop_does_not_wait_for_ever_for_a_service(self) -> None:
         self.patch(self.local, "stop", lambda deadline: Deferred())
         stopped = Deferred.fromCoroutine(self.manager.stop(10))
@@ -398,6 +409,18 @@ class FullSet(ManagerCase):
             self.clock.advance(1)
         self.assertEqual(self.totals(), {"relayed": 1201})
         self.assertEqual(self.manager.schedule.size, 0)
+
+    def test_backlog_of_one_destination_does_not_shut_out_the_next(self) -> None:
+        self.manager.configure(self.setup(active=SLICE))
+        self.internet.wait = []
+        for n in range(5 * SLICE):
+            self.accept(f"{n}@first.example", claim=False)
+        self.accept("x@last.example", claim=False)
+        self.pass_time(2, 1)
+        for _ in range(2 * SLICE):
+            self.internet.wait.pop(0).callback(None)
+            self.clock.advance(0.01)
+        self.assertIn("x@last.example", self.internet.addresses())
 
     def test_what_waits_for_a_table_counts(self) -> None:
         slow: list[Deferred[Any]] = []
