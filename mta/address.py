@@ -146,6 +146,17 @@ def show_path(path: ReversePath) -> str:
     return f"<{path}>" if path is not None else "<>"
 
 
+def client_key(host: str) -> str:
+    """Whom a limit on one client counts: an IPv4 address, or the /64 of an IPv6 address (RFC 4291 2.5.4): a customer
+    has all of that.  ``host`` is as by ``normal_ip``."""
+    if ":" not in host:
+        return host
+    try:
+        return IPv6Address(int(IPv6Address(host)) >> 64 << 64).compressed + "/64"
+    except ValueError:
+        return host
+
+
 def normal_ip(host: str) -> str:
     """The address under which a peer is known everywhere: an IPv4-mapped peer is an IPv4 peer.
 

@@ -107,7 +107,10 @@ class Limits(Options):
         check=at_least(1),
     )
     connections_per_client: int = option(
-        50, doc="The most connections of one IP address. Beyond: 421.", unit="connections", check=at_least(1)
+        50,
+        doc="The most connections of one IPv4 address, or of one /64 of IPv6. Beyond: 421.",
+        unit="connections",
+        check=at_least(1),
     )
     command_line: Size = option(
         512,

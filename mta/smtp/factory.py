@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta import events
-from mta.address import normal_ip
+from mta.address import client_key, normal_ip
 from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.context import Context
@@ -41,19 +41,20 @@ class Connections:
         """The reply for a connection over a limit, else None."""
         if self.total >= total_limit:
             return replies.TOO_MANY_CONNECTIONS
-        if client and self.by_client[client] >= client_limit:
+        if client and self.by_client[client_key(client)] >= client_limit:
             return replies.TOO_MANY_FROM_CLIENT
         return None
 
     def add(self, client: str) -> None:
         self.total += 1
-        self.by_client[client] += 1
+        self.by_client[client_key(client)] += 1
 
     def remove(self, client: str) -> None:
+        key = client_key(client)
         self.total -= 1
-        self.by_client[client] -= 1
-        if not self.by_client[client]:
-            del self.by_client[client]
+        self.by_client[key] -= 1
+        if not self.by_client[key]:
+            del self.by_client[key]
 
 
 @implementer(IHalfCloseableProtocol)

@@ -247,6 +247,14 @@ class Connections(SynchronousTestCase):
         self.assertEqual(dict(server.connections.by_client), {})
         self.assertTrue(server.connect("192.0.2.1").seen().startswith(b"220"))
 
+    def test_a_network_of_ipv6_is_one_client(self) -> None:
+        # RFC 4291 2.5.4: a customer has a /64
+        server = Server()
+        for n in range(3):
+            self.assertTrue(server.connect(f"2001:db8:7:8::{n}").seen().startswith(b"220"))
+        self.assertTrue(server.connect("2001:db8:7:8:ffff::1").seen().startswith(b"421 4.7.0"))
+        self.assertTrue(server.connect("2001:db8:7:9::1").seen().startswith(b"220"))
+
     def test_mapped_client_is_the_same_as_over_ipv4(self) -> None:
         # RFC 4291 2.5.5.2
         server = Server()
