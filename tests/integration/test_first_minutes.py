@@ -47,6 +47,8 @@ class FirstMinutes(unittest.TestCase):
             self.assertEqual(daemon.mta("queue", "list").stdout, "nothing waits\n")
             self.assertRegex(daemon.mta("audit").stdout, r"(?m)^ +0  unaccounted for$")
             self.assertIn("in order", daemon.mta("status").stdout)
+            self.assertEqual(daemon.state.stat().st_mode & 0o777, 0o700)
+            self.assertEqual((daemon.state / "control").stat().st_mode & 0o777, 0o660)
             for words in ("explain", id), ("audit",), ("status",), ("queue", "show", id):
                 json.loads(daemon.mta(*words, "--json").stdout)
 
@@ -110,14 +112,24 @@ class WaysToStart(unittest.TestCase):
 
 class StopAndStart(unittest.TestCase):
     def test_what_waits_goes_on_after_a_restart(self) -> None:
-        with Sink(LATER) as sink, Daemon(RELAY, internet=sink.delivery()) as daemon, Dialogue(daemon.port) as idle:
+        with (
+            Sink(LATER) as sink,
+            Daemon(RELAY, internet=sink.delivery()) as daemon,
+            Dialogue(daemon.port) as idle,
+            Dialogue(daemon.port) as busy,
+        ):
             idle.greet()
+            busy.greet()
+            for command in ("MAIL FROM:<a@b.example>", "RCPT TO:<bob@ours.example>", "DATA", "half a message"):
+                busy.sock.sendall(command.encode() + b"\r\n")
             ids = [daemon.take(f"{number}@far.example") for number in range(5)]
             daemon.tried(5)
             # twistd ends as the signal would have ended it, once its work is done.
             self.assertEqual(daemon.stop(), -signal.SIGTERM)
             self.assertEqual(idle.reply(), "421 4.3.2 The service is stopping")
             self.assertEqual(idle.reply(), "", "the connection is closed")
+            replies = [busy.reply()[:3] for _ in range(5)]
+            self.assertEqual(replies, ["250", "250", "354", "421", ""])
             self.assertEqual({row["id"] for row in daemon.queue()}, set(ids), "reading works while it is stopped")
             self.assertIn("NEXT", daemon.mta("explain", ids[0]).stdout)
             sink.script.clear()

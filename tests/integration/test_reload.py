@@ -110,6 +110,17 @@ class Reload(unittest.TestCase):
             client.say("QUIT")
             wait_for(lambda: self.known(daemon, "eve"), "the new mailbox")
 
+    def test_log_is_opened_again_after_it_was_moved_away(self) -> None:
+        with Daemon('[log]\nfile = "mta.log"\n', start=False) as daemon:
+            log = daemon.folder / "mta.log"
+            daemon.launch()
+            wait_for(lambda: log.exists() and " started: " in log.read_text(), "the daemon to start")
+            log.rename(daemon.folder / "mta.log.1")
+            daemon.signal(signal.SIGUSR1)
+            wait_for(log.exists, "a new log")
+            id = daemon.take("bob@ours.example")
+            wait_for(lambda: f"{id} accepted" in log.read_text(), "the message in the new log")
+
     def known(self, daemon: Daemon, name: str) -> bool:
         with Dialogue(daemon.port) as client:
             client.greet().say("MAIL FROM:<a@b.example>")
