@@ -16,19 +16,16 @@ def _stat(pid: int) -> list[str]:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """The process and its descendants that live."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                parents.setdefault(int(_stat(int(entry))[1]), []).append(int(entry))
-            except (OSError, IndexError):
-                continue  # it has ended meanwhile
+    """The process and its descendants that live, without a look at all the others of the machine."""
     waiting = [pid]
     while waiting:
         one = waiting.pop()
         yield one
-        waiting += parents.get(one, [])
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                waiting += [int(child) for child in children.read_text().split()]
+            except OSError:
+                continue  # it has ended meanwhile
 
 
 def cpu_seconds(pid: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 from tests.integration.surroundings import DEADLINE, wait_for
@@ -74,7 +75,8 @@ class Sink:
         self.connections = 0
         self._server = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Sink:
         return self
@@ -84,7 +86,11 @@ class Sink:
 
     def close(self) -> None:
         """No more connections."""
+        # Closed alone it would live on as long as accept() waits in its thread.
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        self._thread.join(DEADLINE)
 
     def delivery(self, name: str = "internet", more: str = "") -> str:
         """The configuration of a delivery service that leads here."""
