@@ -86,7 +86,7 @@ class Sink:
 
     def close(self) -> None:
         """No more connections."""
-        # Closed alone it would live on as long as accept() waits in its thread.
+        # The thread must have left accept(): it might go on with the next socket that gets this number.
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()

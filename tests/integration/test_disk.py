@@ -43,7 +43,7 @@ class Disk(unittest.TestCase):
             sink.script.clear()  # what is delivered frees the disk
             arrived = wait_for(
                 lambda: len(found := self.arrived(sink)) >= len(taken) and found,
-                lambda: f"{len(taken)} messages, {len(self.arrived(sink))} came:\n{daemon.queue()}\n{daemon.log()}",
+                lambda: f"{len(taken)} messages, {len(self.arrived(sink))} came:\n{daemon.log()}",
             )
             self.assertEqual(arrived, taken)
             daemon.drained()

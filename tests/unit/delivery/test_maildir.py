@@ -227,9 +227,11 @@ class Trouble(MaildirCase):
         outcome = self.failing(errno.ENOSPC, b"Subject: x\r\n\r\n" + b"x" * 70 * 10_000 + b"\r\n")
         self.assertEqual((outcome.reply.code, outcome.scope), (452, Scope.HOST))
 
-    def test_a_quota(self) -> None:
+    def test_a_quota_concerns_its_mailbox(self) -> None:
+        # RFC 3463 X.2.2.  A quota may be that of one folder: the others must not rest because of it.
         outcome = self.failing(errno.EDQUOT)
         self.assertEqual((outcome.reply.code, outcome.reply.enhanced), (452, "4.2.2"))
+        self.assertEqual(outcome.scope, Scope.RECIPIENT)
 
     def test_a_disk_that_fails_or_is_read_only(self) -> None:
         for number in (errno.EIO, errno.EROFS):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.envelope import Origin, Right
-from mta.message.edits import apply, merge
+from mta.message.edits import Edit, apply, merge
 from mta.message.header import scan
 from mta.message.trace import date_text, delivered_to, missing_fields, original_to, received, return_path
 
@@ -142,3 +142,51 @@ class MissingFields(SynchronousTestCase):
     def test_an_empty_header_stays_one(self) -> None:
         octets, _ = self.completed(b"\r\nbody\r\n")
         self.assertEqual(message_from_bytes(octets).get_payload(), "body\r\n")
+
+
+class OnTop(SynchronousTestCase):
+    """Our fields above what a client sent: neither becomes part of the other."""
+
+    def record(self, octets: bytes, rights: frozenset[Right]) -> tuple[bytes, bytes]:
+        """Our Received as it was written, and the message with all that acceptance puts on top."""
+        trace = received(origin(), ID, "mx.example.org", BOB, AT)
+        edits, _ = missing_fields(scan(octets), rights, ID, "mx.example.org", AT)
+        return trace, apply(octets, merge((Edit(0, 0, trace),), edits))
+
+    def test_a_first_line_that_begins_with_white_space_does_not_go_on_with_our_field(self) -> None:
+        # RFC 5322 2.2.3
+        octets = b" (good.example [198.51.100.1])\r\nFrom: ann@a.example\r\n\r\nbody\r\n"
+        trace, whole = self.record(octets, frozenset())
+        self.assertEqual(whole, trace + b"\r\n" + octets)
+        parsed = message_from_bytes(whole, policy=policy.SMTP)
+        self.assertNotIn("good.example", parsed["Received"])
+        self.assertEqual(parsed.get_payload().encode(), octets)
+
+    def test_nor_with_one_that_we_complete(self) -> None:
+        for first in (b" ", b"\t"):
+            octets = first + b"folded\r\nDate: x\r\nMessage-ID: <a@b>\r\n\r\nbody\r\n"
+            _, whole = self.record(octets, frozenset({Right.NETWORK}))
+            parsed = message_from_bytes(whole, policy=policy.SMTP)
+            self.assertEqual(parsed["Date"], "Tue, 01 Jul 2003 08:52:37 +0000")
+            self.assertEqual(parsed["Message-ID"], f"<{ID}@mx.example.org>")
+            self.assertEqual(parsed.get_payload().encode(), octets)
+
+    @given(
+        st.one_of(
+            st.binary(max_size=60),
+            st.lists(st.sampled_from([b"\r\n", b" ", b"\t", b"a", b"Date:", b":", b"\xff"]), max_size=12).map(b"".join),
+        ),
+        st.sampled_from([frozenset[Right](), frozenset({Right.NETWORK})]),
+    )
+    def test_whatever_was_sent_our_fields_are_as_we_wrote_them(self, octets: bytes, rights: frozenset[Right]) -> None:
+        trace, whole = self.record(octets, rights)
+        self.assertTrue(whole.endswith(octets))
+        header = scan(whole)
+        first = header.fields[0]
+        self.assertEqual(whole[: first.end], trace)
+        if rights:
+            self.assertTrue(header.count(b"date"))
+            self.assertTrue(header.count(b"message-id"))
+            self.assertNotEqual(header.get(b"message-id"), None)
+            added = header.all(b"message-id")[0]
+            self.assertEqual(whole[added.start : added.end], f"Message-ID: <{ID}@mx.example.org>\r\n".encode())
