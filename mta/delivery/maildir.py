@@ -7,8 +7,8 @@ Contract: DELIVERED means that the file and its name are on disk (mta/delivery/m
 runs in threads: small messages that wait together are written by one call, and those that go to one folder
 share its sync; a large message is written piece by piece and never held whole.
 How it fails: trouble of ours is always temporary.  A full disk, a read-only or failing one, no descriptors:
-scope host.  One mailbox that cannot be written: scope recipient.  A message that cannot be read: scope message.
-A delivery that was cut off may come twice, and is never lost.
+scope host.  One mailbox that cannot be written or is over a quota: scope recipient.  A message that cannot be
+read: scope message.  A delivery that was cut off may come twice, and is never lost.
 Limits: ``THREADS`` calls at once, ``AT_ONCE`` messages in one of them.
 """
 
@@ -54,7 +54,7 @@ _DELIVERED: Final = Reply.of(250, "2.0.0", "Delivered into the mailbox")
 _UNREADABLE: Final = Reply.of(451, "4.3.0", "The stored message cannot be read")
 _NO_PATH: Final = Reply.of(451, "4.3.5", "The mailbox has no folder by this configuration")
 _WHOLE_HOST: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV}
+    {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV}
 )
 
 
@@ -272,7 +272,8 @@ def _judge(error: Exception) -> tuple[Reply, Scope]:
     if number == errno.ENOSPC:
         return Reply.of(452, "4.3.1", "The disk of the mailboxes is full"), Scope.HOST
     if number == errno.EDQUOT:
-        return Reply.of(452, "4.2.2", "The mailboxes are over their quota"), Scope.HOST
+        # It may be the quota of one folder: to let all mailboxes rest for it is worse than to try each.
+        return Reply.of(452, "4.2.2", "The mailbox is over its quota"), Scope.RECIPIENT
     scope = Scope.HOST if number is None or number in _WHOLE_HOST else Scope.RECIPIENT
     return Reply.of(451, "4.3.0", "The mailbox cannot be written"), scope
 

@@ -2,7 +2,7 @@
 
 Contract: what comes back is whole header lines with their CRLF: ASCII but for international addresses, folded
 under 78 columns where it can be (RFC 5322 2.1.1), and no text of a client can add a line, a clause or a
-comment to it.  Dates are UTC, written +0000.
+comment to it, be it in the envelope or at the top of the message.  Dates are UTC, written +0000.
 Limits: what a client calls itself is shown up to ``MAX_NAME`` characters.
 """
 
@@ -113,26 +113,27 @@ def original_to(address: Address) -> bytes:
 def missing_fields(
     header: Header, rights: frozenset[Right], id: str, hostname: str, at_ms: int
 ) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
-    """Edits that add Date and Message-ID, and the names of what they add.
+    """What goes between our Received and the octets: edits, and the names of the fields that they add.
 
-    Only where RFC 6409 8 lets us: for clients that may send through us.  Mail in transit is not ours to
-    complete (RFC 5321 6.4).  They go on top: a section that is broken further down cannot hide them.
+    Date and Message-ID only where RFC 6409 8 lets us: for clients that may send through us.  Mail in transit is
+    not ours to complete (RFC 5321 6.4).  They go on top: a section that is broken further down cannot hide them.
+    An empty line comes before octets that would go on with a field of ours, in transit too.
     """
-    if not rights & _MAY_COMPLETE:
-        return (), ()
+    # RFC 5322 2.2.3: a first line that begins with white space would be read as the rest of the field above it,
+    # and a stranger could so add to our Received.  Behind the empty line it and all that follows is body.
+    folded = header.octets.startswith((b" ", b"\t"))
     added: list[str] = []
     put = ""
-    if not header.count(b"date"):
-        # RFC 6409 8.2; RFC 5322 3.6.1
-        added.append("Date")
-        put = f"Date: {date_text(at_ms)}\r\n"
-    if not header.count(b"message-id"):
-        # RFC 6409 8.3; RFC 5322 3.6.4: unique, since the queue id is.
-        added.append("Message-ID")
-        put += f"Message-ID: <{id}@{hostname}>\r\n"
-    if not put:
-        return (), ()
-    if header.fields and not any(field.name for field in header.fields):
-        # A script that sent text and no header: the empty line keeps its text from being taken for one.
+    if rights & _MAY_COMPLETE:
+        if folded or not header.count(b"date"):
+            # RFC 6409 8.2; RFC 5322 3.6.1
+            added.append("Date")
+            put = f"Date: {date_text(at_ms)}\r\n"
+        if folded or not header.count(b"message-id"):
+            # RFC 6409 8.3; RFC 5322 3.6.4: unique, since the queue id is.
+            added.append("Message-ID")
+            put += f"Message-ID: <{id}@{hostname}>\r\n"
+    if folded or (put and header.fields and not any(field.name for field in header.fields)):
+        # Or a script sent text and no header: the empty line keeps its text from being taken for one.
         put += "\r\n"
-    return (Edit(0, 0, put.encode("ascii")),), tuple(added)
+    return ((Edit(0, 0, put.encode("ascii")),) if put else ()), tuple(added)
