@@ -57,7 +57,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
     except FileNotFoundError:
         raise unittest.SkipTest("mount is not installed") from None
     if done.returncode:
-        raise unittest.SkipTest(f"a tmpfs cannot be mounted: {done.stderr.strip()}")
+        raise unittest.SkipTest(f"a tmpfs cannot be mounted: {done.stderr.partition(chr(10))[0]}")
     try:
         yield
     finally:

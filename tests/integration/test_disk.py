@@ -59,7 +59,7 @@ class Disk(unittest.TestCase):
             return client.greet().message("ann@ours.example", ["y@far.example"], b"again\r\n").startswith("250")
 
     def test_maildir_on_a_full_disk_is_a_wait(self) -> None:
-        more = '[queue]\nretry = ["1s"]\n'
+        more = '[queue]\nretry = ["2s"]\n'
         with Daemon(more, start=False) as daemon, mounted(daemon.mail, "size=256k,mode=700"):
             filler = daemon.mail / "filler"
             filler.write_bytes(b"x" * 250_000)
@@ -67,10 +67,9 @@ class Disk(unittest.TestCase):
             daemon.take("bob@ours.example", octets=BODY % 1)
             (row,) = daemon.tried()
             self.assertEqual(row["reply"], "452 4.3.1 The disk of the mailboxes is full")
-            self.assertIn(row["reply"], daemon.mta("explain", row["id"]).stdout)
-            self.assertEqual(daemon.mails("ann"), [])
-            filler.unlink()
+            filler.unlink()  # before three tries in a row make its destination rest
             (mail,) = daemon.wait_for_mail("bob")
             self.assertIn(b"Subject: 1\n", mail)
             daemon.drained()
+            self.assertIn(row["reply"], daemon.mta("explain", row["id"]).stdout)
             self.assertEqual(list((daemon.mail / "ours.example/bob/tmp").iterdir()), [], "nothing half written")

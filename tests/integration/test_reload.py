@@ -39,7 +39,7 @@ class Reload(unittest.TestCase):
     def test_waiting_mail_takes_its_new_way_at_the_next_try(self) -> None:
         more = '[relay]\nnetworks = ["127.0.0.0/8"]\n[queue]\nretry = ["1s"]\n'
         with (
-            Sink({"connect": "421 4.3.2 moved"}) as old,
+            Sink({"RCPT": "450 4.2.1 moved"}) as old,
             Sink() as new,
             Daemon(more, internet=old.delivery()) as daemon,
         ):
