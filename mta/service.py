@@ -256,7 +256,6 @@ class MailService(Service):
         handlers = {
             "reload": self._control_reload,
             "status": self._control_status,
-            "poke": self._control_poke,
         }
         self._ports.append(reactor.listenUNIX(path, ControlFactory(handlers), mode=0o660))
 
@@ -350,10 +349,6 @@ class MailService(Service):
             "in memory": self._parts.manager.schedule.size,
             "spool": str(self.spool.unhealthy() or "in order"),
         }
-
-    async def _control_poke(self, request: Mapping[str, Any], by: str) -> str:
-        self._parts.manager.poke()
-        return "the queue looks into the spool"
 
 
 def _address_text(address: Any) -> str:

@@ -41,6 +41,10 @@ class Window:
     def window(self) -> int:
         return min(self._window, self.limit)
 
+    def end_rest(self) -> None:
+        """What made it rest may be mended: one batch probes it now."""
+        self.rests_until = 0.0
+
     @property
     def probing(self) -> bool:
         """It has rested and has not been reached since."""

@@ -164,7 +164,7 @@ class Manager:
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
         self._setup = setup
-        self.schedule.refresh_limits()
+        self.schedule.reconfigure()
         surplus = []
         for job in [job for lane in self.schedule.lanes.values() for job in lane.drain()]:
             self.schedule.forget(len(job.recipients))

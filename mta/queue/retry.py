@@ -9,11 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from mta.reply import Reply
-
-#: RFC 3463 X.4.7: what a recipient's outcome says when its time is over.
-DELIVERY_EXPIRED = Reply.of(450, "4.4.7", "Delivery time expired")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:

@@ -136,10 +136,11 @@ class Schedule:
             elif lane.window.idle(now):
                 del self.lanes[destination]
 
-    def refresh_limits(self) -> None:
-        """The configuration changed: each lane takes its service's new limit with its next job."""
+    def reconfigure(self) -> None:
+        """The configuration changed: each lane takes its service's new limit with its next job, and none rests."""
         for lane in self.lanes.values():
             lane.new_limit = True
+            lane.window.end_rest()
 
     def crowded(self, destination: Destination, now: float, room: int) -> bool:
         """Should no more for this destination be kept in memory?  ``room`` is how many recipients all may have.

@@ -7,6 +7,7 @@ the others; a report owed goes out even where the body is damaged, as long as en
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from mta.spool.values import Damaged, id_text
 Found = list[tuple[StoredMessage, list[Recipient]]]
 
 
-class LeaseJob(Job):
+class LeaseJob(Job, ABC):
     """What both have in common: some pairs are chosen, loaded by message, and marked."""
 
     runs = True
@@ -52,17 +53,20 @@ class LeaseJob(Job):
         write_pairs(store.db, self._mark, pairs)
         return []
 
+    @abstractmethod
     def _choose(self, store: Store) -> list[Pair]:
-        raise NotImplementedError
+        """Which recipients."""
 
     def _message(self, store: Store, number: int) -> StoredMessage:
         return load_message(store.db, number, store.bodies, store.header_limit)
 
+    @abstractmethod
     def _recipients(self, db: sqlite3.Connection, number: int, ns: list[int]) -> list[Recipient]:
-        raise NotImplementedError
+        """Those of one message, as values."""
 
+    @abstractmethod
     def _set_aside(self, store: Store, number: int, what: str) -> None:
-        raise NotImplementedError
+        """The message cannot be read."""
 
 
 class ClaimJob(LeaseJob):

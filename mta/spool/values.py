@@ -74,11 +74,6 @@ class QueueIds:
         return self._ms << (_COUNTER_BITS + _WORKER_BITS) | self._worker | self._counter
 
 
-def id_time(number: int) -> int:
-    """When a queue id was given, in UTC milliseconds."""
-    return number >> (_COUNTER_BITS + _WORKER_BITS)
-
-
 class Claim(NamedTuple):
     """Who takes a lease, and until when it is theirs."""
 

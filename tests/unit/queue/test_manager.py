@@ -561,6 +561,19 @@ class Configuration(ManagerCase):
         self.assertEqual(self.local.addresses(), ["x@b.example"])
         self.assertEqual(self.totals(), {"relayed": 1})
 
+    def test_reload_ends_the_rest_of_a_destination(self) -> None:
+        self.internet.scope = Scope.HOST
+        self.internet.answer = lambda batch, recipient: DOWN
+        for n in range(DEAD_AFTER):
+            self.accept(f"{n}@dead.example")
+        self.accept("waits@dead.example")
+        tried = len(self.internet.batches)
+        self.internet.answer = lambda batch, recipient: OK
+        self.manager.configure(self.setup())
+        self.pass_time(3, 1)
+        self.assertGreater(len(self.internet.batches), tried)
+        self.assertIn("waits@dead.example", self.internet.addresses())
+
     def test_operator_gives_a_message_up(self) -> None:
         self.internet.answer = lambda batch, recipient: LATER
         self.accept("x@b.example")
