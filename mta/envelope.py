@@ -59,8 +59,11 @@ class Envelope:
     ret: str = ""  # RFC 3461 4.3: "", FULL, HDRS
     envid: str = ""
     smtputf8: bool = False
-    requiretls: bool = False
-    deliver_by: int = 0
+    requiretls: bool = False  # RFC 8689 2: TLS at every hop, or a report
+    tls_optional: bool = False  # RFC 8689 5: the field "TLS-Required: no"
+    deliver_by: int = 0  # RFC 2852: when the time for the delivery is over; 0: no such wish
+    by_mode: str = ""  # RFC 2852 4: "R" (return it then) or "N" (notify then), with "T" for trace
+    hold_until: int = 0  # RFC 4865: not to be sent before; expiry counts from then
     rights: frozenset[Right] = frozenset()
     configuration: str = ""  # fingerprint of the configuration that accepted it
 

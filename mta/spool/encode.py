@@ -53,7 +53,10 @@ _ENVELOPE: Final = (
     ("envid", ""),
     ("smtputf8", False),
     ("requiretls", False),
+    ("tls_optional", False),
     ("deliver_by", 0),
+    ("by_mode", ""),
+    ("hold_until", 0),
     ("configuration", ""),
 )
 _UNQUOTE: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -69,7 +72,10 @@ def encode_envelope(envelope: Envelope) -> str:
         envelope.envid,
         envelope.smtputf8,
         envelope.requiretls,
+        envelope.tls_optional,
         envelope.deliver_by,
+        envelope.by_mode,
+        envelope.hold_until,
         envelope.configuration,
         envelope.rights,
     )
