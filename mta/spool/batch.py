@@ -2,7 +2,8 @@
 
 What it is: a plain list for each kind of row; ``flush`` writes each list with few statements of many rows.
 That is not so much for SQLite: Python lets go of its lock for every step of a statement, and a step for each
-row would have the writer wait for the busy reactor at each; so a step takes up to 64 rows.
+row would have the writer wait for the busy reactor at each; so a step takes up to 64 rows, and fewer than 32 are
+one step.
 Contract: ``flush`` runs inside a transaction; what it raises is SQLite's.  After it, ``gone`` are messages
 whose body file no row speaks of: to be unlinked after the commit.
 """
@@ -15,23 +16,26 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-_GROUPS: Final = (64, 32, 16, 8, 4, 2, 1)
+_MOST: Final = 64
+_EXACT: Final = 32  # up to so many rows, a statement for each number of rows
 Pair = tuple[int, int]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _values(start: str, row: str, count: int, end: str) -> str:
     return start + ",".join([row] * count) + end
 
 
 def write_many(db: sqlite3.Connection, start: str, row: str, rows: Sequence[Sequence[Any]], end: str = "") -> None:
-    """Run ``start`` + ``row``, ``row``, ... + ``end`` for all rows, in statements of a few fixed lengths."""
+    """Run ``start`` + ``row``, ``row``, ... + ``end`` for all rows, in few statements of few different lengths: each is
+    prepared once and kept."""
     position, total = 0, len(rows)
-    for size in _GROUPS:
-        while total - position >= size:
-            group = rows[position : position + size]
-            db.execute(_values(start, row, size, end), [value for fields in group for value in fields])
-            position += size
+    while position < total:
+        left = total - position
+        size = _MOST if left >= _MOST else min(left, _EXACT)
+        group = rows[position : position + size]
+        db.execute(_values(start, row, size, end), [value for fields in group for value in fields])
+        position += size
 
 
 def write_pairs(db: sqlite3.Connection, start: str, pairs: Sequence[Pair]) -> None:
