@@ -293,6 +293,10 @@ class IQueue(Interface):
         ``leads`` are the routes that were found a moment ago: they need not be found again.
         """
 
+    def flush(domain: str, subdomains: bool) -> Awaitable[int]:
+        """Try now what waits for the hosts of a domain, and of those below it (ETRN, RFC 1985); what is held stays
+        held.  How many recipients that concerns; ``MailFailure`` when the spool cannot be asked."""
+
 
 class IProvider(Interface):
     """What ``mta.plugin.provider`` makes of a class, so that Twisted's plugin system finds it."""

@@ -76,14 +76,15 @@ async def conclude(
         attempts = recipient.attempts + 1
         told.append(_attempt_event(job, recipient, outcome, now))
         if outcome.status is Status.DEFERRED:
-            due = rule.next_due(message.envelope.arrived, attempts, now, random, outcome.retry_at)
+            due = rule.next_due(message.envelope, attempts, now, random, outcome.retry_at)
             if due is None:
                 outcome = replace(outcome, status=Status.EXPIRED)
-                told.append(_expired_event(job, recipient, outcome, now))
             else:
                 progress = {"reply": str(outcome.reply), "scope": outcome.scope.value}
                 following[recipient.id] = Next(due, job.route.destination, "", progress)
         ended.append(outcome)
+        if outcome.status is Status.EXPIRED:
+            told.append(_expired_event(job, recipient, outcome, now))
         if outcome.status in (Status.FAILED, Status.EXPIRED):
             failed.append((recipient, outcome))
     report = Report()

@@ -27,9 +27,10 @@ from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IQueue, IRouter, ISpool
 from mta.queue.conclude import Conclusion, Reporter, conclude, worst_scope
+from mta.queue.flush import flush
 from mta.queue.placing import find_routes, park, put_off, without_route
 from mta.queue.refill import LOOK_SOON, Refill
-from mta.queue.retry import RetryRule
+from mta.queue.retry import RetryRule, overdue
 from mta.queue.schedule import Job, Lane, Schedule, Start
 from mta.reply import LOCAL_ERROR, MailFailure, Reply
 from mta.routing.ask import Answerer
@@ -51,6 +52,7 @@ UNWRITTEN: Final = 2000
 SILENT: Final = Reply.of(451, "4.3.0", "The delivery service gave no result")
 STOPPED: Final = Reply.of(451, "4.3.2", "The service was stopped")
 OVERDUE: Final = Reply.of(451, "4.4.7", "The delivery took too long and was stopped")
+TOO_LATE: Final = Reply.of(554, "5.4.7", "The time that the sender gave for the delivery is over")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,14 @@ class Manager:
         else:
             # Nothing was claimed: it is held, due later, or there was no room.
             self.look_soon()
+
+    async def flush(self, domain: str, subdomains: bool) -> int:
+        """See ``IQueue``."""
+        count = await flush(self._spool, self.schedule, domain, subdomains, self._now())
+        self.schedule.wake(self._reactor.seconds())
+        self.poke()
+        self._dispatch()
+        return count
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -331,7 +341,10 @@ class Manager:
         try:
             if service is None:
                 raise LookupError(job.route.destination.service)
-            await service.deliver(batch)
+            if overdue(job.lease.message.envelope, self._now()):
+                batch.report_all(Status.EXPIRED, TOO_LATE, Scope.MESSAGE)
+            else:
+                await service.deliver(batch)
         except MailFailure as failure:
             reply = failure.reply
         except CancelledError:
