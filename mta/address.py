@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -109,16 +110,20 @@ class Address:
 
     def __str__(self) -> str:
         """The Mailbox as it goes on the wire, quoted only where it must be."""
-        local = self.local
-        if not _DOT_STRING_UTF8.match(local):
-            escaped = local.replace("\\", "\\\\").replace('"', '\\"')
-            local = f'"{escaped}"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _mailbox_text(self.local, self.domain)
 
     @property
     def is_postmaster(self) -> bool:
         """RFC 5321 4.5.1: the reserved mailbox, in any case of letters."""
         return self.local.lower() == "postmaster"
+
+
+@lru_cache(maxsize=4096)  # each message needs the text of its addresses several times
+def _mailbox_text(local: str, domain: str) -> str:
+    if not _DOT_STRING_UTF8.match(local):
+        escaped = local.replace("\\", "\\\\").replace('"', '\\"')
+        local = f'"{escaped}"'
+    return f"{local}@{domain}" if domain else local
 
 
 def _local_part(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
@@ -62,12 +63,25 @@ def emit(event: Event, id: str) -> None:
     """Log an event; ``id`` is the queue id, "" where there is none."""
     code = event.code
     if code in QUIET:
-        if _settings.debug:
-            _log.debug("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
-    elif code in _LOUD:
-        _log.error("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+        if not _settings.debug:
+            return
+        level = LogLevel.debug
     else:
-        _log.info("{id} {code}: {mta_event}", mta_event=event, code=code, id=id)
+        level = LogLevel.error if code in _LOUD else LogLevel.info
+    # What Logger.emit makes, without its detours: two events a message are a twentieth of all work.
+    _log.observer(
+        {
+            "mta_event": event,
+            "code": code,
+            "id": id,
+            "log_logger": _log,
+            "log_level": level,
+            "log_namespace": _log.namespace,
+            "log_source": None,
+            "log_format": "{id} {code}: {mta_event}",
+            "log_time": time.time(),
+        }
+    )
 
 
 @implementer(ILogObserver)

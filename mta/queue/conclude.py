@@ -42,6 +42,7 @@ class Conclusion(NamedTuple):
     due: int | None
 
 
+_DONE: Final = (Status.RELAYED, Status.DELIVERED)
 _RANK: Final = {Scope.RECIPIENT: 0, Scope.MESSAGE: 1, Scope.HOST: 2, Scope.DESTINATION: 3}
 
 
@@ -66,6 +67,10 @@ async def conclude(
 ) -> Conclusion:
     """See the module's text."""
     message = job.lease.message
+    if len(outcomes) == len(job.recipients) == 1 and outcomes[0].status in _DONE and not job.recipients[0].notify:
+        # What most attempts come to, and nobody is told.
+        event = _attempt_event(job, job.recipients[0], outcomes[0], now)
+        return Conclusion(Result(lease=job.lease, outcomes=tuple(outcomes), events=(event,)), None)
     recipients = {recipient.id: recipient for recipient in job.recipients}
     told: list[Event] = []
     ended: list[Outcome] = []

@@ -9,6 +9,7 @@ from a mailbox table after acceptance is held with the reason, never bounced.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from zope.interface import implementer
@@ -29,6 +30,8 @@ NO_RELAY: Final = Reply.of(550, "5.7.1", "Relaying denied: this address is not o
 NO_MAILBOX: Final = Reply.of(550, "5.1.1", "No such mailbox here")
 NO_ROUTING: Final = Reply.of(550, "5.7.1", "Relaying denied: no routing in the local part")
 
+#: Routes to domains of others that a router remembers: they depend on the domain alone.
+REMEMBERED: Final = 4000
 #: Sendmail's and UUCP's ways to write a further hop into a local part (RFC 5321 appendix C speaks of them).
 _ROUTING_SIGNS: Final = frozenset("@%!")
 
@@ -42,6 +45,7 @@ class Router:
         self._routes = tuple(
             (DomainPatterns(rule.to), rule.via, events.RULE(rule=f"route {rule.name}")) for rule in rules.routes
         )
+        self._elsewhere: dict[tuple[str, str], Route] = {}
         self._reasons = {
             name: (events.RULE(rule=f"domain {name} is {'relayed for' if rule.relay else 'ours'}"),)
             for name, rule in rules.domains.items()
@@ -56,9 +60,7 @@ class Router:
             # RFC 5321 4.5.1: whatever the tables say, or cannot say.
             return Admission(reply=None, reasons=(events.RULE(rule="postmaster is always taken"),))
         if rule is None:
-            if not rights:
-                return Admission(reply=NO_RELAY)
-            return Admission(reply=None, reasons=tuple(events.RIGHT(right=right.value) for right in sorted(rights)))
+            return _by_right(rights)
         if rule.relay:
             return self._admit_relayed(recipient, rule, rights, facts)
         return self._admit_ours(recipient, rule, facts)
@@ -122,8 +124,16 @@ class Router:
     def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
         """See ``IRouter``.  The next hop is the recipient's domain; a service may have a host of its own."""
         rule = self.rules.domains.get(address.domain)
+        if rule is None:
+            key = (address.domain, waiting.service if waiting else "")
+            known = self._elsewhere.get(key)
+            if known is None:
+                if len(self._elsewhere) >= REMEMBERED:
+                    self._elsewhere.clear()
+                known = self._elsewhere[key] = self._route(address, waiting, None, "", "")
+            return known
         value, hold = "", ""
-        if rule is not None and not rule.relay and rule.mailboxes is not None:
+        if not rule.relay and rule.mailboxes is not None:
             found = look(rule.mailboxes, address, facts)
             if isinstance(found, Needs):
                 return found
@@ -133,6 +143,11 @@ class Router:
                 hold = f"the mailbox is not in {rule.mailboxes}"
             else:
                 value = found
+        return self._route(address, waiting, rule, value, hold)
+
+    def _route(
+        self, address: Address, waiting: Destination | None, rule: DomainRule | None, value: str, hold: str
+    ) -> Route:
         service, reason, trouble = self._service(address, waiting.service if waiting else "", rule)
         if not trouble and service not in self.rules.services:
             trouble = f"the delivery service {service} is not in the configuration"
@@ -166,6 +181,14 @@ class Router:
         if before and before not in self.rules.services:
             return before, reason, f"the delivery service {before} is no longer in the configuration"
         return self.rules.default, reason, ""
+
+
+@cache  # there are few sets of rights
+def _by_right(rights: frozenset[Right]) -> Admission:
+    """What is neither ours nor relayed for is taken from those who have a right alone."""
+    if not rights:
+        return Admission(reply=NO_RELAY)
+    return Admission(reply=None, reasons=tuple(events.RIGHT(right=right.value) for right in sorted(rights)))
 
 
 def _refused(failure: MailFailure) -> Admission:

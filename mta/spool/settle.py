@@ -50,6 +50,14 @@ def stamp(events: Iterable[Event], at: int) -> list[Event]:
 
 def settle(recipients: Mapping[int, Recipient], result: Result, notice: bool, now: int) -> Settlement:
     """Sort them.  ``notice``: the lease is on reports owed, its recipients have ended before."""
+    if len(recipients) == len(result.outcomes) == 1 and not (result.next or result.owed or notice):
+        # What most results are: the one recipient has ended.
+        (outcome,) = result.outcomes
+        recipient = recipients[outcome.recipient]
+        if outcome.status.final:
+            happened = stamp(result.events, now)
+            ended = Ended(recipient, outcome.status.value, str(outcome.reply), recipient.attempts + 1, happened)
+            return Settlement([ended], [], [], [])
     outcomes = {outcome.recipient: outcome for outcome in result.outcomes}
     for named in (outcomes, result.next, result.owed, result.notices_done):
         for n in named:
