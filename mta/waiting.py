@@ -17,6 +17,32 @@ T = TypeVar("T")
 log = Logger()
 
 
+class Later(Deferred[T]):
+    """A Deferred for the few places that every message passes: a coroutine in a ``Run`` that waits for it is told
+    without the chain of callbacks, which is empty there.  To everybody else it is any Deferred."""
+
+    waiter: Callable[[Any], object] | None = None
+
+    def callback(self, result: Any) -> None:
+        waiter = self.waiter
+        if waiter is None or self.called:
+            super().callback(result)
+            return
+        self.waiter, self.called, self.result = None, True, result
+        waiter(result)
+        self.result = None
+
+    def errback(self, fail: Failure | BaseException | None = None) -> None:
+        waiter = self.waiter
+        if waiter is None or self.called:
+            super().errback(fail)
+            return
+        failure = fail if isinstance(fail, Failure) else Failure(fail)
+        self.waiter, self.called, self.result = None, True, failure
+        waiter(failure)
+        self.result = None
+
+
 class Run(Generic[T]):
     """A coroutine that had to wait: goes on whenever what it waits for is there.
 
@@ -45,6 +71,9 @@ class Run(Generic[T]):
         """Wait for it and for what the coroutine then asks for; in a loop, not ever deeper, if that is there."""
         while True:
             self._waited = waited
+            if type(waited) is Later and not waited.called:
+                waited.waiter = self._got
+                return
             self._asking = True
             waited.addBoth(self._got)
             if self._asking:
@@ -94,7 +123,7 @@ def step(coroutine: Coroutine[Any, Any, T]) -> tuple[bool, T | Deferred[T]]:
         waited = coroutine.send(None)
     except StopIteration as stop:
         return True, stop.value
-    done: Deferred[T] = Deferred(lambda _: run.cancel())
+    done: Deferred[T] = Later(lambda _: run.cancel())
     run = Run(coroutine, waited, done.callback)
     return False, done
 

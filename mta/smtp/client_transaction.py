@@ -22,7 +22,7 @@ from mta.envelope import Scope
 from mta.reply import LOCAL_ERROR, Reply
 from mta.smtp.client_values import CANCELLED, Answer, Outgoing, Sent
 from mta.smtp.wire import BadReply, DotStuffer
-from mta.waiting import step
+from mta.waiting import Later, step
 
 if TYPE_CHECKING:
     from mta.smtp.client import SmtpClient
@@ -58,7 +58,7 @@ class Transaction:
         self._streaming: Deferred[None] | None = None
         self._paused = False
         self._resumed: Deferred[None] | None = None
-        self.done: Deferred[Sent] = Deferred(lambda _: client.abort())
+        self.done: Deferred[Sent] = Later(lambda _: client.abort())
 
     def start(self) -> None:
         client, outgoing, times = self._client, self._outgoing, self._timeouts

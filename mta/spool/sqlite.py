@@ -49,6 +49,7 @@ from mta.spool.values import (
     Totals,
     id_text,
 )
+from mta.waiting import Later
 
 Settled = list[tuple[Held, Settlement, Sequence[int], Sequence[int]]]
 RESERVE_BYTES: Final = 256 * 1024 * 1024
@@ -147,7 +148,7 @@ class SqliteSpool:
             acceptance = self._accept(ready(incoming), lease)
         except ValueError as error:
             return fail(error)
-        deferred: Deferred[Lease | None] = Deferred()
+        deferred: Deferred[Lease | None] = Later()
 
         def then(job: Job, error: Exception | None) -> None:
             if error is not None:
@@ -297,7 +298,7 @@ class SqliteSpool:
     def _write_results(
         self, settled: Settled, spawned: Sequence[Acceptance], lost: list[Lease], now: int
     ) -> Deferred[list[Lease]]:
-        deferred: Deferred[list[Lease]] = Deferred()
+        deferred: Deferred[list[Lease]] = Later()
 
         def then(job: Job, error: Exception | None) -> None:
             if error is not None:

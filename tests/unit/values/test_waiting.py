@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import AlreadyCalledError, CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.waiting import as_deferred, background, drive, step
+from mta.waiting import Later, as_deferred, background, drive, step
 
 
 class Steps(SynchronousTestCase):
+    made: Any = Deferred
+
     def waiting(self, coroutine: Any) -> Deferred[Any]:
         done, result = step(coroutine)
         self.assertFalse(done)
@@ -30,8 +32,8 @@ class Steps(SynchronousTestCase):
         self.assertRaises(ValueError, step, work())
 
     def test_waits_for_one_after_the_other(self) -> None:
-        first: Deferred[int] = Deferred()
-        second: Deferred[int] = Deferred()
+        first: Deferred[int] = self.made()
+        second: Deferred[int] = self.made()
 
         async def inner() -> int:
             return await first
@@ -46,7 +48,7 @@ class Steps(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), 3)
 
     def test_ten_thousand_answers_that_are_there_at_once(self) -> None:
-        first: Deferred[int] = Deferred()
+        first: Deferred[int] = self.made()
 
         async def work() -> int:
             total = await first
@@ -59,7 +61,7 @@ class Steps(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), 10_000)
 
     def test_failure_can_be_caught_and_waited_on_after(self) -> None:
-        first: Deferred[int] = Deferred()
+        first: Deferred[int] = self.made()
 
         async def work() -> str:
             try:
@@ -76,7 +78,7 @@ class Steps(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), "both")
 
     def test_failure_goes_on(self) -> None:
-        first: Deferred[int] = Deferred()
+        first: Deferred[int] = self.made()
 
         async def work() -> int:
             return await first
@@ -87,7 +89,7 @@ class Steps(SynchronousTestCase):
 
     def test_cancelling_reaches_what_it_waits_for(self) -> None:
         cancelled: list[Any] = []
-        first: Deferred[int] = Deferred(cancelled.append)
+        first: Deferred[int] = self.made(cancelled.append)
 
         async def work() -> str:
             try:
@@ -102,7 +104,7 @@ class Steps(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), "stopped")
 
     def test_cancelling_what_does_not_care(self) -> None:
-        first: Deferred[int] = Deferred()
+        first: Deferred[int] = self.made()
 
         async def work() -> int:
             return await first
@@ -110,6 +112,35 @@ class Steps(SynchronousTestCase):
         result = self.waiting(work())
         result.cancel()
         self.failureResultOf(result, CancelledError)
+
+
+class LaterSteps(Steps):
+    """The same, of what tells a single waiter without ceremony."""
+
+    made = Later
+
+    def test_to_everybody_else_it_is_any_deferred(self) -> None:
+        heard: list[Any] = []
+        later: Later[int] = Later()
+        later.addCallback(heard.append)
+        later.callback(7)
+        self.assertEqual(heard, [7])
+        self.failureResultOf(Deferred.fromCoroutine(self._ask(Later())), KeyError)
+
+    async def _ask(self, later: Later[int]) -> int:
+        later.errback(KeyError("k"))
+        return await later
+
+    def test_fired_twice_is_a_mistake(self) -> None:
+        later: Later[int] = Later()
+
+        async def work() -> int:
+            return await later
+
+        result = self.waiting(work())
+        later.callback(1)
+        self.assertEqual(self.successResultOf(result), 1)
+        self.assertRaises(AlreadyCalledError, later.callback, 2)
 
 
 class Driving(SynchronousTestCase):
