@@ -22,6 +22,29 @@ class Later(Deferred[T]):
     without the chain of callbacks, which is empty there.  To everybody else it is any Deferred."""
 
     waiter: Callable[[Any], object] | None = None
+    alone = True  # nobody has added a callback
+
+    def _make_room(self) -> None:
+        """Somebody else wants to know too: the waiter takes its place in the chain before him."""
+        waiter, self.waiter, self.alone = self.waiter, None, False
+        if waiter is not None:
+            super().addBoth(waiter)
+
+    def addCallbacks(self, *args: Any, **kwargs: Any) -> Any:
+        self._make_room()
+        return super().addCallbacks(*args, **kwargs)
+
+    def addCallback(self, *args: Any, **kwargs: Any) -> Any:
+        self._make_room()
+        return super().addCallback(*args, **kwargs)
+
+    def addErrback(self, *args: Any, **kwargs: Any) -> Any:
+        self._make_room()
+        return super().addErrback(*args, **kwargs)
+
+    def addBoth(self, *args: Any, **kwargs: Any) -> Any:
+        self._make_room()
+        return super().addBoth(*args, **kwargs)
 
     def callback(self, result: Any) -> None:
         waiter = self.waiter
@@ -71,7 +94,7 @@ class Run(Generic[T]):
         """Wait for it and for what the coroutine then asks for; in a loop, not ever deeper, if that is there."""
         while True:
             self._waited = waited
-            if type(waited) is Later and not waited.called:
+            if type(waited) is Later and waited.alone and not waited.called:
                 waited.waiter = self._got
                 return
             self._asking = True

@@ -131,6 +131,30 @@ class LaterSteps(Steps):
         later.errback(KeyError("k"))
         return await later
 
+    def test_others_may_listen_before_and_after_the_waiter(self) -> None:
+        heard: list[Any] = []
+        for early in (True, False):
+            later: Later[int] = Later()
+
+            async def work(later: Later[int]) -> int:
+                return await later
+
+            if early:
+                later.addBoth(lambda result: (heard.append(result), result)[1])
+            result = self.waiting(work(later))
+            if not early:
+                later.addBoth(heard.append)
+            later.callback(7)
+            self.assertEqual(self.successResultOf(result), 7)
+        self.assertEqual(heard, [7, None])
+        for add in ("addCallback", "addErrback", "addCallbacks"):
+            later = Later()
+            result = self.waiting(work(later))
+            getattr(later, add)(heard.append, *([heard.append] if add == "addCallbacks" else []))
+            later.callback(8)
+            self.assertEqual(self.successResultOf(result), 8)
+        self.assertEqual(heard, [7, None, None, None])
+
     def test_fired_twice_is_a_mistake(self) -> None:
         later: Later[int] = Later()
 
