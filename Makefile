@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench crash real-mail clean
+.PHONY: run test check bench crash real-mail fuzz tls-scan clean
 
 # The environment is made anew when the packaging files change.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -40,5 +40,15 @@ crash: $(VENV)/.installed
 real-mail: $(VENV)/.installed
 	$(BIN)/python -m tests.integration.real_mail $(ARGS)
 
+# Looks for input that breaks a property, guided by coverage; ARGS="--seconds 600 --target wire" for one target only.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--config-settings editable_mode=compat --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+# testssl.sh (a package of Debian) looks at both TLS ports of a daemon of its own; ARGS="--rsa" with an RSA key.
+tls-scan: $(VENV)/.installed
+	$(BIN)/python -m tests.integration.tls_scan $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

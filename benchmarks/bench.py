@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import signal
 import statistics
 import subprocess
@@ -17,15 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from benchmarks import connections, large, wire
 from benchmarks.postfix import FOLDER, Postfix, Unavailable, environment, fetch
 from benchmarks.processes import Peak, cpu_seconds
-from tests.integration.tools import Daemon, free_port, wait_for
+from benchmarks.sink import SESSIONS, SPOOLS, Sink
+from tests.integration.tools import Daemon, wait_for
 
-SESSIONS = 50
-#: Where all servers keep their mail: on a disk, where /tmp often is memory, in which a sync costs nothing.
-SPOOLS = "/var/tmp"
+#: What is measured beside the rows, by its name in ``--rows``.
+MORE: Final[dict[str, Callable[[Path], list[str]]]] = {
+    "wire": wire.report,
+    "large": large.report,
+    "connections": connections.report,
+}
 
 
 @dataclass(frozen=True)
@@ -62,36 +66,6 @@ class Figures:
     @property
     def cpu_ms(self) -> float:
         return statistics.median(self.cpu)
-
-
-class Sink:
-    """Postfix's smtp-sink, counting what arrives."""
-
-    def __init__(self, root: Path) -> None:
-        self.port = free_port()
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the sink
-        user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        self._process = subprocess.Popen(
-            [str(root / "usr/sbin/smtp-sink"), "-c", *user, f"127.0.0.1:{self.port}", "1000"],
-            env=environment(root),
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-        )
-        time.sleep(0.3)
-        if self._process.poll() is not None:
-            raise SystemExit("smtp-sink does not start")
-
-    @property
-    def count(self) -> int:
-        """Messages so far."""
-        size = os.fstat(self._out.fileno()).st_size
-        tail = os.pread(self._out.fileno(), 200, max(0, size - 200)).decode("ascii", "replace")
-        found = re.findall(r"mesg=(\d+)", tail)
-        return int(found[-1]) if found else 0
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
 
 
 class Txmta:
@@ -219,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="runs of each row and system (default 3)")
     parser.add_argument("--messages", type=int, default=4000, help="messages a run (default 4000)")
-    parser.add_argument("--rows", default="", help=f"some of {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--rows", default="", help=f"some of {', '.join([*(row.name for row in ROWS), *MORE])}")
     parser.add_argument("--quick", action="store_true", help="one run of 1000 messages each: under two minutes")
     parser.add_argument("--alone", action="store_true", help="txmta without Postfix")
     chosen = parser.parse_args()
@@ -227,7 +201,8 @@ def main() -> None:
         chosen.runs, chosen.messages = 1, 1000
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     tempfile.tempdir = SPOOLS
-    rows = [row for row in ROWS if not chosen.rows or row.name in chosen.rows.split(",")]
+    names = chosen.rows.split(",") if chosen.rows else [*(row.name for row in ROWS), *MORE]
+    rows = [row for row in ROWS if row.name in names]
     try:
         root = fetch()
     except Unavailable as error:
@@ -258,13 +233,18 @@ def main() -> None:
     finally:
         for stop in reversed(stops):
             stop()
-    print("\n".join(table(results, rows, chosen.runs, chosen.messages)))
+    if rows:
+        print("\n".join(table(results, rows, chosen.runs, chosen.messages)))
+    more = {name: work(root) for name, work in MORE.items() if name in names}
+    for lines in more.values():
+        print("\n".join(lines))
     FOLDER.mkdir(exist_ok=True)
     report = {
         "machine": machine(),
         "runs": chosen.runs,
         "messages": chosen.messages,
         "rows": {name: {system: vars(f) for system, f in figures.items()} for name, figures in results.items()},
+        **more,
     }
     (FOLDER / "last.json").write_text(json.dumps(report, indent=1))
     print(f"written: {FOLDER / 'last.json'}")

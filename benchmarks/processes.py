@@ -53,11 +53,12 @@ def memory(pid: int) -> int:
 
 
 class Peak:
-    """The most memory that a process tree had while this runs."""
+    """The most memory that a process tree had while this runs; it looks ``every`` so many seconds."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every: float = 0.5) -> None:
         self.octets = 0
         self._pid = pid
+        self._every = every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -72,5 +73,5 @@ class Peak:
     def _watch(self) -> None:
         while True:
             self.octets = max(self.octets, memory(self._pid))
-            if self._stop.wait(0.5):
+            if self._stop.wait(self._every):
                 return

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from mta.address import Address
@@ -30,12 +31,12 @@ from mta.queue.manager import Manager, Setup
 from mta.queue.retry import RetryRule
 from mta.reply import Reply
 from mta.routing.ask import Answerer
-from mta.routing.recipients import Leads, lead
+from mta.routing.recipients import Forward, Leads, lead
 from mta.routing.router import Router
 from mta.routing.tables import FileTable, FileTableOptions
-from mta.smtp.context import Context, MemoryBudget
-from mta.smtp.extensions import ehlo_lines
+from mta.smtp.context import Context, ListenerTls, MemoryBudget
 from mta.spool.sqlite import SqliteSpool
+from mta.tls.keeper import Keeper, offered
 from mta.waiting import background
 
 log = Logger()
@@ -67,6 +68,7 @@ class Parts:
             world.reactor,
             [f"[{server.host}]:{server.port}" for server in configuration.dns.servers],
             timeout=configuration.dns.timeout,
+            trust_ad=configuration.dns.trust_ad,
         )
         self.spool = SqliteSpool(
             configuration.state,
@@ -77,6 +79,7 @@ class Parts:
             emit=emit,
         )
         self._build(configuration)
+        self.tls = Keeper(configuration, reactor=world.reactor, now=world.now, emit=emit)
         self.reports = Reports(self.spool, self._lead, configuration.hostname, configuration.postmaster)
         self.manager = Manager(
             owner=OWNER,
@@ -136,10 +139,12 @@ class Parts:
         old = (self.tables, self.answerer, self.router, self.services)
         try:
             self._build(new)
+            certificates = self.tls.prepare(new.tls)
         except Exception:
             self.tables, self.answerer, self.router, self.services = old
             raise
         self.configuration = new
+        self.tls.adopt(certificates)
         self.reports.change(new.postmaster)
         self.manager.configure(self._setup())
         if old_configuration.dns != new.dns:
@@ -150,11 +155,14 @@ class Parts:
     def context(self, listener: str) -> Context:
         """What the sessions of a listener work with."""
         configuration = self.configuration
+        lmtp = any(known.name == listener and known.service == "lmtp" for known in configuration.listen)
+        options = next(known for known in configuration.listen if known.name == listener)
         return Context(
             listener=listener,
             hostname=configuration.hostname,
             limits=configuration.limits,
-            networks=configuration.relay.networks,
+            # Whoever hands us mail by LMTP does so for mailboxes: docs/lmtp.rst.
+            networks=() if lmtp else configuration.relay.networks,
             router=self.router,
             answerer=self.answerer,
             resolver=self.resolver,
@@ -163,15 +171,31 @@ class Parts:
             memory=self._world.memory,
             configuration=configuration.fingerprint,
             seconds=time.monotonic,
+            sleep=self._sleep,
             now=self._world.now,
             emit=emit,
-            ehlo=ehlo_lines(configuration.limits.message_size),
-            banner=Reply.of(220, "", f"{configuration.hostname} ESMTP txmta"),
+            banner=Reply.of(220, "", f"{configuration.hostname} {'LMTP' if lmtp else 'ESMTP'} txmta"),
+            lmtp=lmtp,
+            tls=self._listener_tls(listener),
+            proxy=options.proxy,
+            xclient=options.xclient,
+            xforward=options.xforward,
         )
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        return deferLater(self._world.reactor, seconds)
+
+    def _listener_tls(self, listener: str) -> ListenerTls | None:
+        """How a listener speaks TLS; None: it does not."""
+        options = self.configuration.tls
+        mode = next(one.tls for one in self.configuration.listen if one.name == listener)
+        if mode == "none" or not offered(options):
+            return None
+        return ListenerTls(self.tls.contexts, mode == "implicit", options.handshake_timeout)
 
     async def _lead(self, address: Address) -> Leads:
         """Where a report to this address leads."""
-        return await lead(self.router, self.answerer, (address,), {}, self._world.now())
+        return await lead(self.router, self.answerer, (Forward(address),), {}, self._world.now())
 
     def _waiting(self) -> None:
         self.manager.look_soon()

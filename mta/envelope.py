@@ -121,4 +121,7 @@ class Outcome:
     scope: Scope = Scope.RECIPIENT
     retry_at: int = 0  # the far end asked for this time; 0: by the retry rule
     may_duplicate: bool = False  # the connection was lost between the final dot and its reply
+    # RELAYED to a host that was given NOTIFY and the rest of what the sender asked to be told; where it was not, the
+    # "relayed" report that NOTIFY=SUCCESS and BY with mode N ask for is ours (RFC 3461 5.2.2, RFC 2852 4)
+    dsn_taken_over: bool = False
     attempt: Mapping[str, Any] = field(default_factory=dict)  # host, stage, tls, seconds: for the story

@@ -91,12 +91,29 @@ TABLE_REFUSED = Kind(
     "a changed table file is wrong; what it held before stays in force",
     "table {table}: the version before stays in force: {error}",
 )
+CERTIFICATE_READ = Kind("certificate-read", "a certificate is in force", "{file}: for {names}, until {until}")
+CERTIFICATE_GONE = Kind("certificate-gone", "the file of a certificate was deleted", "{file}: gone, was for {names}")
+CERTIFICATE_REFUSED = Kind(
+    "certificate-refused", "a certificate is wrong; what was in force stays", "what was in force stays: {error}"
+)
+CERTIFICATE_EXPIRES = Kind(
+    "certificate-expires", "a certificate ends soon", "{file}: for {name}, ends in {days} days, on {until}"
+)
 BACKGROUND_FAILED = Kind("background-failed", "a background task failed", "{what} failed: {error}")
 
 # --- a session -------------------------------------------------------------------------------------------
-CONNECTED = Kind("connected", "a client connected", "connection from {client} to {listener}")
+CONNECTED = Kind("connected", "a client connected", "connection from {client} to {listener} {by}")
 DISCONNECTED = Kind("disconnected", "a session ended", "connection from {client} ended: {reason}; {messages} messages")
 CONNECTION_REFUSED = Kind("connection-refused", "a limit on connections", "refused {client}: {reply}")
+TLS_STARTED = Kind("tls", "a session is encrypted from here on", "{client}: {tls}")
+TLS_FAILED = Kind("tls-failed", "a handshake failed; the session ended", "{client} to {listener}: no TLS: {reason}")
+PROXY_REFUSED = Kind(
+    "proxy-refused",
+    "a proxy's connection had no good header and was closed",
+    "proxy {peer} to {listener}: closed: {why}",
+)
+RENAMED = Kind("renamed", "XCLIENT told who the client is", "{peer} says that the client is {client} {login}")
+SPOKE_EARLY = Kind("spoke-early", "a client spoke before the greeting", "{client} spoke before the greeting")
 COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}")
 RECIPIENT_REFUSED = Kind(
     "recipient-refused", "RCPT was refused", "{client}: from <{sender}> to <{address}>: {reply}   {why}"
@@ -106,12 +123,14 @@ RECIPIENT_REFUSED = Kind(
 ACCEPTED = Kind(
     "accepted",
     "a message was taken in",
-    "from {client} ({helo}, {protocol}) listener {listener}, {size} octets; <{sender}> to {recipients}",
+    "from {client} ({helo}, {protocol}) listener {listener}, {size} octets; <{sender}> to {recipients}   {tls}",
 )
 COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "on disk after {ms} ms")
 REFUSED = Kind("refused", "a message was refused at its end", "message from {client}, sender <{sender}>: {reply}")
+FORWARDED = Kind("forwarded", "XFORWARD told where the message came from", "{peer} says that it came from {said}")
 EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
 HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "{fields}")
+HEADER_CUT = Kind("header-cut", "a field was cut at acceptance", "{fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
 
 # --- a message: routing and delivery ---------------------------------------------------------------------
@@ -120,6 +139,12 @@ ATTEMPT = Kind(
     "attempt",
     "one delivery attempt for one recipient",
     "try {attempt} {address}: {status} by {service} {host} {tls} {seconds}s   {stage}: {reply}   scope: {scope}",
+)
+TLS_BROKEN = Kind(
+    "tls-broken", "the TLS of a host is broken, and none is demanded", "service {service}: {host}: on in clear: {reply}"
+)
+LOGIN_REFUSED = Kind(
+    "login-refused", "a smart host does not let us in", "service {service}: {host} as {user}: {reply}"
 )
 EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
 HELD = Kind("held", "waits until somebody releases it", "{address}: {reason}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+_BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -41,6 +42,15 @@ class Reply:
     def of(cls, code: int, enhanced: str, *lines: str) -> Reply:
         """The short way to write one: ``Reply.of(550, "5.1.1", "no such mailbox")``."""
         return cls(code, enhanced, lines or ("",))
+
+    @classmethod
+    def in_utf8(cls, code: int, enhanced: str, *lines: str) -> Reply:
+        """One whose text may be UTF-8, for a client that asked for it (RFC 6531 3.7.4.1); no line breaks in it."""
+        reply = cls(code, enhanced, lines)
+        texts = [f"{enhanced} {_BREAKING.sub('?', line)}\r\n" for line in lines]
+        wire = "".join(f"{code}-{text}" for text in texts[:-1]) + f"{code} {texts[-1]}"
+        object.__setattr__(reply, "wire", wire.encode("utf-8", "replace"))
+        return reply
 
     @property
     def positive(self) -> bool:

@@ -197,6 +197,10 @@ class MailService(Service):
         self._threads.start()
         self._listen_control(state)
         self._watchdog.start()
+        try:
+            self._parts.tls.start()
+        except (OSError, ValueError) as error:
+            self._give_up(f"no certificate of our own can be made: {error}")
         self._started = time.monotonic()
         # What lives as long as the process need not be looked at again by the cycle collector, and what a message
         # needs is freed by counting: without this the collector takes a twentieth of the time.
@@ -292,6 +296,7 @@ class MailService(Service):
         await manager
         await self.spool.close()
         self._parts.resolver.close()
+        self._parts.tls.stop()
         self._watchdog.stop()
         if self._purging is not None:
             self._purging.cancel()
@@ -343,6 +348,7 @@ class MailService(Service):
             "pid": os.getpid(),
             "up": round(time.monotonic() - self._started),
             "connections": self._connections.total,
+            "tls": f"{self._connections.tls} handshakes, {self._connections.tls_failed} failed",
             "accepted": totals.accepted,
             "queued": totals.queued,
             "held": totals.held,

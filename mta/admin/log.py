@@ -31,6 +31,8 @@ QUIET: Final = frozenset(
     for kind in (
         events.CONNECTED,
         events.DISCONNECTED,
+        events.TLS_STARTED,
+        events.RENAMED,
         events.COMMITTED,
         events.ROUTED,
         events.HEADER_ADDED,
@@ -43,6 +45,8 @@ _LOUD: Final = frozenset(
         events.SPOOL_DAMAGE,
         events.STALLED,
         events.RELOAD_REFUSED,
+        events.CERTIFICATE_REFUSED,
+        events.CERTIFICATE_EXPIRES,
         events.BACKGROUND_FAILED,
     )
 )

@@ -22,6 +22,7 @@ from mta.config.load import Configuration, ConfigurationError, load
 from mta.events import escape
 from mta.spool.reader import SpoolReader
 from mta.spool.values import PageKey, Row, Selection
+from mta.tls.advice import advise
 
 PLACES: Final = ("etc/mta.toml", "/etc/mta/mta.toml")
 PAGE: Final = 500
@@ -117,6 +118,13 @@ def check(setting: Setting) -> None:
     configuration = setting.configuration
     for warning in configuration.warnings:
         click.echo(f"warning: {warning}")
+    advice = advise(configuration, now_ms())
+    for line in advice.warnings:
+        click.echo(f"warning: {line}")
+    for hint in advice.hints:
+        click.echo(f"hint: {hint}")
+    if advice.errors:
+        raise click.ClickException("\n".join(["the certificates are wrong:", *advice.errors]))
     click.echo(f"{setting.path} is in order")
 
 

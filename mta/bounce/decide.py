@@ -1,9 +1,13 @@
-"""Who is told that recipients of a message failed: a pure decision.
+"""Who is told of what became of the recipients of a message: a pure decision.
 
-Contract: the sender is told unless the recipient's NOTIFY says no (RFC 3461 4.1).  Nothing is ever sent to the
-null reverse-path (RFC 5321 4.5.5): when such a message fails the postmaster is told, and when it is the
-postmaster's copy of such a message that failed, nobody is left: it is held, and with it whatever failed at the
-same moment.  So no chain is longer than message, report, notice to the postmaster.
+Contract: the sender is told of failures unless the recipient's NOTIFY says no (RFC 3461 4.1); of success only where it
+was asked for and nobody else will tell (a next host that was given the wish); that it is late, where it set a
+time (RFC 2852 4, mode N) and does not mind (DELAY).  Nothing is ever sent to the null reverse-path (RFC 5321 4.5.5):
+when such a message fails the postmaster is told, and when it is the postmaster's copy of such a message that
+failed, nobody is left: it is held, and with it whatever failed at the same moment.  So no chain is longer than
+message, report, notice to the postmaster.
+Success and delay are told only to senders whom we know: authenticated, or of our networks.  A reverse-path that a
+stranger wrote may be anybody's, and a report about mail that arrived would be one more way to send to them.
 """
 
 from __future__ import annotations
@@ -14,14 +18,20 @@ from typing import Final, NamedTuple, TypeAlias
 
 from mta import events
 from mta.address import Address
-from mta.envelope import Envelope, Outcome, Recipient
+from mta.envelope import Envelope, Outcome, Recipient, Right, Status
 from mta.events import Event
 from mta.routing.keys import fold
 
-#: A recipient and its last outcome, FAILED or EXPIRED.
-Failed: TypeAlias = tuple[Recipient, Outcome]
+#: A recipient and its last outcome.
+Ended: TypeAlias = tuple[Recipient, Outcome]
 
 NOBODY_LEFT: Final = "a report to the postmaster failed, so nobody is left who could be told"
+NOT_KNOWN: Final = "success and delay are told only to authenticated senders and those of our networks"
+
+#: Outcomes that are failures.
+FAILED: Final = (Status.FAILED, Status.EXPIRED)
+_SUCCEEDED: Final = (Status.DELIVERED, Status.RELAYED, Status.EXPANDED)
+_KNOWN: Final = frozenset({Right.AUTHENTICATED, Right.NETWORK})
 
 
 class Kind(StrEnum):
@@ -29,6 +39,12 @@ class Kind(StrEnum):
 
     FAILURE = "failure report"
     DOUBLE_BOUNCE = "notice of an undeliverable report"
+    SUCCESS = "success report"
+    DELAY = "delay warning"
+
+    @property
+    def of_failure(self) -> bool:
+        return self in (Kind.FAILURE, Kind.DOUBLE_BOUNCE)
 
 
 class Notice(NamedTuple):
@@ -36,38 +52,95 @@ class Notice(NamedTuple):
 
     to: Address
     kind: Kind
-    failed: tuple[Failed, ...]
+    ended: tuple[Ended, ...]
 
 
 class Plan(NamedTuple):
-    """``notice`` is None where nobody is told; ``events`` say why; with ``hold`` the recipients do not end but
-    are held for that reason."""
+    """The reports that are owed; ``events`` say why others are not; with ``hold`` the recipients that failed do not
+    end but are held for that reason."""
 
-    notice: Notice | None = None
+    notices: tuple[Notice, ...] = ()
     events: tuple[Event, ...] = ()
     hold: str = ""
 
 
-def decide(envelope: Envelope, failed: Sequence[Failed], postmaster: Address, at_ms: int) -> Plan:
-    """See the module's text.  ``failed`` are of one message and have ended now."""
-    told = tuple(pair for pair in failed if _wants_failure(pair[0].notify))
+def concerns(envelope: Envelope, recipient: Recipient, outcome: Outcome, now: int) -> bool:
+    """Cheap: can there be anything to tell?  Whatever else is given to ``decide`` makes no difference to it."""
+    if outcome.status in FAILED:
+        return True
+    if not recipient.notify and not envelope.deliver_by:
+        return False  # what nearly all mail is
+    if outcome.status is Status.DEFERRED:
+        return is_late(envelope, recipient, now)
+    return _wants_success(envelope, recipient, outcome)
+
+
+def is_late(envelope: Envelope, recipient: Recipient, now: int) -> bool:
+    """RFC 2852 4, mode N: its time is over, and its sender has not been told yet (``late`` in its progress)."""
+    return envelope.by_mode[:1] == "N" and now >= envelope.deliver_by and "late" not in recipient.progress
+
+
+def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int) -> Plan:
+    """See the module's text.  ``ended`` are of one message: ended now, or late."""
+    failed, silent = _failed(envelope, ended, now)
+    good = _good(envelope, ended, now)
+    to = envelope.reverse_path
+    if to is None:
+        if not failed:
+            return Plan(events=silent)
+        if any(
+            _is_postmaster(it, postmaster) for recipient, _ in failed for it in (recipient.address, recipient.original)
+        ):
+            return Plan(hold=NOBODY_LEFT)
+        return Plan((Notice(postmaster, Kind.DOUBLE_BOUNCE, failed),), silent)
+    notices = [Notice(to, Kind.FAILURE, failed)] if failed else []
+    if good and not envelope.rights & _KNOWN:
+        silent += tuple(events.NOT_BOUNCED(now, recipient.id, reason=NOT_KNOWN) for recipient, _ in good)
+    elif good:
+        late = tuple(pair for pair in good if pair[1].status is Status.DEFERRED)
+        success = tuple(pair for pair in good if pair[1].status is not Status.DEFERRED)
+        notices += [Notice(to, kind, pairs) for kind, pairs in ((Kind.SUCCESS, success), (Kind.DELAY, late)) if pairs]
+    return Plan(tuple(notices), silent)
+
+
+def _failed(envelope: Envelope, ended: Sequence[Ended], now: int) -> tuple[tuple[Ended, ...], tuple[Event, ...]]:
+    failed = tuple(pair for pair in ended if pair[1].status in FAILED)
     silent = tuple(
-        events.NOT_BOUNCED(at_ms, recipient.id, reason=f"the sender asked for NOTIFY={recipient.notify}")
+        events.NOT_BOUNCED(now, recipient.id, reason=f"the sender asked for NOTIFY={recipient.notify}")
         for recipient, _ in failed
-        if not _wants_failure(recipient.notify)
+        if not _wants(recipient.notify, "FAILURE")
     )
-    if not told:
-        return Plan(events=silent)
-    if envelope.reverse_path is not None:
-        return Plan(Notice(envelope.reverse_path, Kind.FAILURE, told), silent)
-    if any(_is_postmaster(it, postmaster) for recipient, _ in told for it in (recipient.address, recipient.original)):
-        return Plan(hold=NOBODY_LEFT)
-    return Plan(Notice(postmaster, Kind.DOUBLE_BOUNCE, told), silent)
+    return tuple(pair for pair in failed if _wants(pair[0].notify, "FAILURE")), silent
 
 
-def _wants_failure(notify: str) -> bool:
-    # RFC 3461 4.1: without NOTIFY a report of failure is sent.
-    return not notify or "FAILURE" in notify.upper().split(",")
+def _good(envelope: Envelope, ended: Sequence[Ended], now: int) -> tuple[Ended, ...]:
+    return tuple(
+        (recipient, outcome)
+        for recipient, outcome in ended
+        if (
+            is_late(envelope, recipient, now) and _wants(recipient.notify, "DELAY")
+            if outcome.status is Status.DEFERRED
+            else _wants_success(envelope, recipient, outcome)
+        )
+    )
+
+
+def _wants(notify: str, what: str) -> bool:
+    # RFC 3461 4.1: without NOTIFY a report of failure is sent, and a warning may be.
+    return not notify or what in notify.upper().split(",")
+
+
+def _wants_success(envelope: Envelope, recipient: Recipient, outcome: Outcome) -> bool:
+    if outcome.status not in _SUCCEEDED:
+        return False
+    if outcome.status is Status.RELAYED and envelope.by_mode and recipient.notify.upper() != "NEVER":
+        # RFC 2852 4: with trace each relay tells; in mode N one that hands it to a host which does not keep the time.
+        if "T" in envelope.by_mode:
+            return True
+        if envelope.by_mode[:1] == "N" and not outcome.dsn_taken_over:
+            return True
+    # RFC 3461 5.2.2: a host that was given NOTIFY tells itself.
+    return bool(recipient.notify) and not outcome.dsn_taken_over and _wants(recipient.notify, "SUCCESS")
 
 
 def _is_postmaster(address: Address, postmaster: Address) -> bool:

@@ -12,12 +12,15 @@ from typing import Final, NamedTuple
 
 from mta.address import host_literal
 from mta.envelope import Outcome, Recipient, Status
+from mta.reply import LOCAL_ERROR
 
 #: Stages of a delivery at which it is the remote host that speaks.
-_SPOKEN: Final = frozenset({"greeting", "EHLO", "HELO", "MAIL", "RCPT", "DATA", "end of data"})
+_SPOKEN: Final = frozenset({"greeting", "EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "data", "end of data"})
+#: At EHLO these are ours: what we found out from what the host offers.
+_LACKING: Final = frozenset({"5.3.3", "5.3.4", "5.4.7", "5.6.3", "5.6.7", "5.6.9", "5.7.10", "5.7.30"})
 #: Stages at which no host was spoken to.
 _NOT_MET: Final = frozenset({"routing", "DNS", "connect"})
-_ENHANCED = re.compile(r"[45]\.([0-9]{1,3})\.([0-9]{1,3})\Z")
+_ENHANCED = re.compile(r"[245]\.([0-9]{1,3})\.([0-9]{1,3})\Z")
 
 YOURS: Final = "yours: something about the address or the message has to change"
 THEIRS: Final = "the recipient's: only those who run the mail there can change it"
@@ -29,6 +32,10 @@ _CHECK_ADDRESS: Final = (
 )
 _OTHER_MEANS: Final = "Reach the recipient by other means and send them this report."
 _SHOW_ADMIN: Final = "Send this report to the postmaster named below."
+_WITHOUT_TLS: Final = (
+    "Reach the recipient by other means, or send it again without requiring TLS if it may be read on the way."
+)
+_NOTHING: Final = "Nothing."
 _LATER: Final = "Send the message again later; if that fails too, reach the recipient by other means."
 
 
@@ -56,6 +63,10 @@ _MEANINGS: Final = {
     "3.4": Explanation("The message is larger than the server takes.", YOURS, "Send it smaller, or in parts."),
     "3": Explanation("The mail system there is in trouble.", THEIRS, _LATER),
     "4.3": Explanation("The domain of the address could not be looked up.", BETWEEN, _LATER),
+    "3.3": Explanation(
+        "The server lacks what was asked for with the message.", YOURS, "Send it again without asking for it."
+    ),
+    "4.7": Explanation("The time that was set for the delivery is over.", YOURS, _LATER),
     "4.6": Explanation("The message would have gone round in a loop.", OURS, _SHOW_ADMIN),
     "4": Explanation("No mail server of the recipient could be reached.", BETWEEN, _LATER),
     "5": Explanation("The mail servers did not understand each other.", BETWEEN, _SHOW_ADMIN),
@@ -69,6 +80,13 @@ _MEANINGS: Final = {
         YOURS,
         "Use an address that is written in ASCII.",
     ),
+    "6.9": Explanation(
+        "The header of the message is in UTF-8, and the server does not take that.",
+        YOURS,
+        "Send it from a program that writes its header in ASCII.",
+    ),
+    "7.10": Explanation("The message requires TLS, and the server could not be reached by it.", YOURS, _WITHOUT_TLS),
+    "7.30": Explanation("The message requires TLS on its whole way, and the server lacks it.", YOURS, _WITHOUT_TLS),
     "6": Explanation("The content of the message was not accepted.", YOURS, "Change it and send it again."),
     "7": Explanation(
         "The server refuses the message by its rules.",
@@ -88,8 +106,8 @@ def their_words(outcome: Outcome) -> bool:
     reply, stage = outcome.reply, outcome.attempt.get("stage", "")
     if not outcome.attempt.get("host") or stage not in _SPOKEN:
         return False
-    if stage == "EHLO" and reply.enhanced in ("5.3.4", "5.6.3", "5.6.7"):
-        return False  # what we found out from what it offers
+    if (stage in ("EHLO", "LHLO") and reply.enhanced in _LACKING) or reply == LOCAL_ERROR:
+        return False
     return not (reply.code == 421 and reply.enhanced in ("4.4.2", "4.5.0", "4.3.2"))
 
 
@@ -114,8 +132,10 @@ def remote_host(outcome: Outcome) -> str:
 def status_code(outcome: Outcome) -> str:
     """The Status of RFC 3464 2.3.4: the enhanced code, else what is known without one."""
     reply = outcome.reply
-    if _ENHANCED.match(reply.enhanced):
+    if _ENHANCED.match(reply.enhanced) and reply.enhanced.startswith("2") is reply.positive:
         return reply.enhanced
+    if reply.positive:
+        return "2.0.0"
     if outcome.status is Status.EXPIRED:
         return "4.4.7"
     return "4.0.0" if reply.temporary else "5.0.0"
@@ -140,3 +160,17 @@ def explain(recipient: Recipient, outcome: Outcome) -> Explanation:
         happened = f"It was tried until the time for it was over. At the last try: {meaning.happened}"
         return meaning._replace(happened=happened)
     return meaning
+
+
+def good_news(outcome: Outcome) -> tuple[str, str]:
+    """What is said of a recipient for whom it went well: what happened, and what to do."""
+    if outcome.status is Status.DELIVERED:
+        return "It was delivered.", _NOTHING
+    if outcome.status is Status.EXPANDED:
+        return "The address stands for others, and it was sent on to them.", "Nothing; what fails will be reported."
+    if outcome.dsn_taken_over:
+        return "It was handed to the next mail server, which reports what becomes of it.", _NOTHING
+    return (
+        "It was handed to the next mail server, which sends no reports of success.",
+        "Nothing; but no report about its delivery will follow. Ask the recipient if you have to be sure.",
+    )

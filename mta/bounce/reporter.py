@@ -1,12 +1,14 @@
 """From a notice that is owed to a sealed message in the spool, ready to be written with the outcome it is about.
 
-Contract: ``Reports.report`` returns messages for ``Result.spawned``: a failure and the report of it become
-durable in one transaction.  The report has the null reverse-path and the right of ourselves; its recipient is
+Contract: ``Reports.report`` takes recipients with their outcomes, good ones too (``mta.bounce.decide.concerns`` says
+cheaply for which it makes a difference), and returns messages for ``Result.spawned``: an outcome and the report of
+it become durable in one transaction.  The report has the null reverse-path and the right of ourselves; its recipient is
 expanded and routed like any other.  Where that is not possible now it waits unrouted; where it never is, held.
 How it fails: where a report cannot be written (the spool will not take it, a fault of our own), what was begun is
-aborted, and the recipients it is about are held with the reason: they never end untold.
+aborted, and the recipients that failed are held with the reason: they never end untold.  What went well cannot be
+undone: there the story says that the sender was not told.
 Limits: a report lists ``MAX_LISTED`` recipients, for more there are several; a message is returned whole only on
-RET=FULL and up to ``MAX_RETURNED`` octets.
+RET=FULL and up to ``MAX_RETURNED`` octets, and never if it requires TLS (RFC 8689 5).
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from twisted.logger import Logger
 
 from mta import events
 from mta.address import Address
-from mta.bounce.decide import Failed, Notice, decide
-from mta.bounce.report import Subject, report
+from mta.bounce.decide import FAILED, Ended, Notice, decide
+from mta.bounce.report import Subject, is_international, report
 from mta.envelope import Destination, Envelope, Origin, Recipient, Right
 from mta.events import Event
 from mta.interfaces import IIncoming, IMessage, ISpool
@@ -61,31 +63,47 @@ class Reports:
         """From a new configuration."""
         self._postmaster = postmaster
 
-    async def report(self, message: IMessage, failed: Sequence[Failed], now: int) -> Report:
-        """Decide and compose: see ``mta.queue.conclude.Reporter``."""
-        plan = decide(message.envelope, failed, self._postmaster, now)
-        if plan.notice is None:
-            return Report(events=plan.events, hold=plan.hold)
-        notice, composed = plan.notice, list[Composed]()
-        try:
-            for start in range(0, len(notice.failed), MAX_LISTED):
-                part = notice._replace(failed=notice.failed[start : start + MAX_LISTED])
-                composed.append(await self.compose(message, part, now))
-        except Exception as error:
-            for one in composed:
-                one.incoming.abort()
-            why = str(error) or type(error).__name__
-            log.failure("the report about {id} could not be written", id=message.id)
-            return Report(hold=f"the report to {notice.to} could not be written: {why}")
+    async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report:
+        """Decide and compose: see ``mta.queue.conclude.Reporter``.  With ``hold`` it is those that failed who are held;
+        what is spawned is to be spawned all the same."""
+        plan = decide(message.envelope, ended, self._postmaster, now)
+        composed, told, hold = list[Composed](), list(plan.events), plan.hold
+        for notice in plan.notices:
+            try:
+                composed += await self._compose_parts(message, notice, now)
+            except Exception as error:
+                log.failure("the report about {id} could not be written", id=message.id)
+                why = f"the report to {notice.to} could not be written: {str(error) or type(error).__name__}"
+                if notice.kind.of_failure:
+                    hold = why
+                    # None of them ends, so nothing is to be said yet about who is not told.
+                    waiting = {recipient.id for recipient, outcome in ended if outcome.status in FAILED}
+                    told = [event for event in told if event.recipient not in waiting]
+                else:
+                    told += [events.NOT_BOUNCED(now, recipient.id, reason=why) for recipient, _ in notice.ended]
         return Report(
             spawned=tuple(one.incoming for one in composed),
-            events=(*plan.events, *(event for one in composed for event in one.events)),
+            events=(*told, *(event for one in composed for event in one.events)),
+            hold=hold,
         )
+
+    async def _compose_parts(self, message: IMessage, notice: Notice, now: int) -> list[Composed]:
+        composed: list[Composed] = []
+        try:
+            for start in range(0, len(notice.ended), MAX_LISTED):
+                part = notice._replace(ended=notice.ended[start : start + MAX_LISTED])
+                composed.append(await self.compose(message, part, now))
+        except BaseException:
+            for one in composed:
+                one.incoming.abort()
+            raise
+        return composed
 
     async def compose(self, message: IMessage, notice: Notice, now: int) -> Composed:
         """Write and seal one report.  Raises what the spool raises; nothing is left of it then."""
         about = await _subject(message)
         leads = await self._route(notice.to, now)
+        international = is_international(notice.to)
         incoming = self._spool.begin(0)
         try:
             octets = report(notice, about, incoming.id, self._hostname, self._postmaster, now)
@@ -95,7 +113,11 @@ class Reports:
                 origin=_ORIGIN,
                 reverse_path=None,
                 arrived=now,
-                smtputf8=not str(notice.to).isascii(),
+                body="8BITMIME" if international else "",
+                eight_bit=not octets.isascii(),
+                smtputf8=international,
+                # RFC 8689 5: the report is as private as the message was; it goes on without if it must.
+                requiretls=message.envelope.requiretls,
                 rights=frozenset({Right.OURSELVES}),
                 configuration=message.envelope.configuration,
             )
@@ -110,7 +132,7 @@ class Reports:
             raise
         told = tuple(
             events.BOUNCED(now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value)
-            for recipient, outcome in notice.failed
+            for recipient, outcome in notice.ended
         )
         return Composed(incoming, told)
 
@@ -134,8 +156,8 @@ async def _subject(message: IMessage) -> Subject:
     try:
         found = message.header()
         header = found if isinstance(found, bytes) else await found
-        # RFC 3461 4.3
-        if envelope.ret == "FULL" and message.size <= MAX_RETURNED and not envelope.eight_bit:
+        # RFC 3461 4.3; RFC 8689 5: of one that requires TLS only the header.
+        if envelope.ret == "FULL" and message.size <= MAX_RETURNED and not envelope.requiretls:
             whole = await read_whole(message)
     except Damaged:
         header = b""  # the sender is told all the same

@@ -14,12 +14,13 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from mta.config.endpoint import tcp_port
 from mta.config.files import unsafe
 from mta.config.option import Network, TableName
 from mta.config.postmaster import table_file, undelivered
 from mta.config.problems import Problem
 from mta.config.render import walk_value
-from mta.config.schema import Configuration, Domain, Listen, Route
+from mta.config.schema import Configuration, Domain, Listen, Route, Tls
 from mta.config.section import Section
 from mta.config.tree import Node, key_path
 from mta.config.values import nearest
@@ -69,7 +70,7 @@ class Draft:
 def cross_check(draft: Draft) -> list[Problem]:
     """All that is wrong; see the module's text."""
     found: list[Problem] = []
-    for check in (_listeners, _open_relay, _domains, _routes, _services, _table_names, _table_files, _aliases):
+    for check in (_listeners, _tls, _open_relay, _domains, _routes, _services, _table_names, _table_files, _aliases):
         found += check(draft)
     return found or list(_postmaster(draft))
 
@@ -105,21 +106,46 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             if first != listener.name:
                 what = f'"{listener.endpoint}" is where the listener "{first}" is'
                 yield draft.problem(f"listen[{index}].endpoint", what, "give each a port of its own")
+            if listener.service == "lmtp" and tcp_port(listener.endpoint) == 25:
+                # RFC 2033 5: a host that connects there expects SMTP, and mail would be lost between the two.
+                what = "LMTP is never spoken on port 25"
+                yield draft.problem(
+                    f"listen[{index}].endpoint", what, 'write a UNIX socket or another port, as "tcp:24"'
+                )
+
+
+def _tls(draft: Draft) -> Iterator[Problem]:
+    """Whether the files are right, the service and `mta check` see (mta/tls/): not all who ask may read keys."""
+    tls = draft.found.get("tls")
+    if not isinstance(tls, Tls):  # left out, or with mistakes of its own, which are told
+        return
+    if tls.key is not None and tls.certificate is None:
+        yield draft.problem("tls.key", "there is no tls.certificate that it could be for", "name that too")
+    if tls.certificate is None and tls.certificates is None and not tls.self_signed:
+        for index, listener in enumerate(draft.listen):
+            if listener is not None and listener.tls == "implicit":
+                what = '"implicit" needs a certificate, and none is named'
+                yield draft.problem(f"listen[{index}].tls", what, "name one in [tls], or leave out self_signed = false")
 
 
 def _open_relay(draft: Draft) -> Iterator[Problem]:
-    """Also where the whole of it stands in pieces."""
-    networks = [network for network in draft.networks if network is not None]
+    """Also where anybody may say that he is somebody else."""
+    for whole in _whole(draft.networks):
+        what = f'"{whole}" makes this an open relay: anybody may send anywhere'
+        yield draft.problem("relay.networks", what, "name the networks of your own clients")
+    for index, listener in enumerate(draft.listen):
+        for key in ("proxy", "xclient") if listener is not None else ():
+            for whole in _whole(getattr(listener, key)):
+                what = f'"{whole}" makes this an open relay: anybody may say that he is a client of yours'
+                yield draft.problem(f"listen[{index}].{key}", what, "name your own proxies alone")
+
+
+def _whole(networks: Collection[Network | None]) -> list[Network]:
+    """All the world, if it is in there; also where it stands in pieces."""
     joined: list[Network] = []
     joined += collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
     joined += collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
-    for whole in joined:
-        if whole.prefixlen == 0:
-            yield draft.problem(
-                "relay.networks",
-                f'"{whole}" makes this an open relay: anybody may send anywhere',
-                "name the networks of your own clients",
-            )
+    return [network for network in joined if not network.prefixlen]
 
 
 def _domains(draft: Draft) -> Iterator[Problem]:

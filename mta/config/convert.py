@@ -96,7 +96,7 @@ def read_options(made: Converter, kind: type[Options], node: Node, ignore: froze
     read = read_fields(made, kind, node, ignore)
     if read.problems:
         raise ConfigurationError(read.problems)
-    return kind(**read.found)
+    return _consistent(kind(**read.found), node)
 
 
 def read_fields(made: Converter, kind: type[Options], node: Node, ignore: frozenset[str] = frozenset()) -> ReadFields:
@@ -121,6 +121,14 @@ def read_fields(made: Converter, kind: type[Options], node: Node, ignore: frozen
         if name not in node.value and field.default is MISSING and field.default_factory is MISSING:
             problems.append(node.problem(f"{name} is missing", _how_to_write(name, field, hints[name])))
     return ReadFields(found, problems)
+
+
+def _consistent(options: Options, node: Node) -> Options:
+    """The options, unless they contradict each other."""
+    problems = [node.value.get(key, node).problem(what, instead) for key, what, instead in options.contradictions()]
+    if problems:
+        raise ConfigurationError(problems, options)
+    return options
 
 
 def _how_to_write(name: str, field: dataclasses.Field[Any], kind: Any) -> str:
@@ -266,7 +274,7 @@ def _options(kind: type[Options], made: Converter) -> Hook:
         read = read_fields(made, kind, node)
         if read.problems:
             raise ConfigurationError(read.problems, SimpleNamespace(**read.found))
-        return kind(**read.found)
+        return _consistent(kind(**read.found), node)
 
     return hook
 

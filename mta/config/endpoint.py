@@ -33,9 +33,8 @@ def endpoint(value: Any, base: str) -> str:
     if kind in _KEYS:
         key, why = _KEYS[kind]
         raise Wrong(
-            f'{show(found)} is not a plain endpoint: that is what the key "{key}" is for ({why}), '
-            "and it comes with a later version",
-            'write "tcp:..." here',
+            f'{show(found)} is not a plain endpoint: that is what the key "{key}" is for ({why})',
+            f'write "tcp:..." here and the key "{key}" beside it',
         )
     reader = _KINDS.get(kind)
     if reader is None:
@@ -57,6 +56,13 @@ def endpoint(value: Any, base: str) -> str:
     quoted = {name: quoteStringArgument(argument) for name, argument in arguments.items()}
     plain = [quoted.pop(name) for name in names[: len(given)]]
     return ":".join([kind, *plain, *(f"{name}={argument}" for name, argument in quoted.items())])
+
+
+def tcp_port(checked: str) -> int:
+    """The TCP port of an endpoint string that ``endpoint`` has returned; 0 where it has none."""
+    args, keywords = _split(checked)
+    port = keywords.get("port") or (args[1] if len(args) > 1 else "")
+    return int(port) if args[0] in ("tcp", "tcp6") and port else 0
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:
@@ -113,7 +119,8 @@ def _unix(found: str, arguments: dict[str, str], base: str) -> None:
     if not arguments.get("address"):
         raise Wrong(f"{show(found)} names no path", 'write "unix:/run/mta/mx.sock"')
     arguments["address"] = values.path(arguments["address"], base)
-    mode = arguments.get("mode", "600")
+    # Twisted would let anybody connect.
+    mode = arguments.setdefault("mode", "660")
     if not (mode.isascii() and mode.isdigit() and len(mode) <= 4 and not set(mode) & {"8", "9"}):
         raise Wrong(f"the mode of {show(found)} is not octal", 'write "unix:/run/mta/mx.sock:mode=660"')
     _number(found, arguments, "backlog", 65535)

@@ -7,7 +7,7 @@ An option is a dataclass field made by ``option``; its type says how the text of
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple, NewType, TypeAlias, dataclass_transform
 
@@ -93,3 +93,7 @@ class Options:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def contradictions(self) -> Iterable[tuple[str, str, str]]:
+        """What is wrong with options that are right by themselves: the key, what, and what to write instead."""
+        return ()

@@ -31,6 +31,7 @@ from mta.config.option import (
 from mta.config.problems import Problem
 from mta.config.render import as_toml, walk
 from mta.config.section import DeliverySection, TableSection
+from mta.tls.contexts import CIPHERS, wrong_ciphers
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -48,11 +49,11 @@ def _host_name(value: str) -> str | None:
 
 
 def _service(value: str) -> str | None:
-    if value == "mx":
+    if value in ("mx", "lmtp"):
         return None
-    if value in {"submission", "lmtp"}:
-        return 'is a kind of listener that comes with a later version; write "mx"'
-    return 'is not a kind of listener; write "mx"'
+    if value == "submission":
+        return 'is a kind of listener that comes with a later version; write "mx" or "lmtp"'
+    return 'is not a kind of listener; write "mx" or "lmtp"'
 
 
 def _some(value: tuple[object, ...]) -> str | None:
@@ -61,6 +62,21 @@ def _some(value: tuple[object, ...]) -> str | None:
 
 def _retry(value: tuple[float, ...]) -> str | None:
     return _some(value) or at_least(1, "1s")(value)
+
+
+def _whole_seconds(value: float) -> str | None:
+    # RFC 2852 4, RFC 4865 3: seconds, of at most nine digits.
+    return None if 0 <= value < 1e9 and value == int(value) else 'is not in whole seconds; write such as "1h"'
+
+
+def _ciphers(value: str) -> str | None:
+    wrong = wrong_ciphers(value)
+    return f"{wrong}; leave it out, or see: openssl ciphers -v" if wrong else None
+
+
+def _patience(value: float) -> str | None:
+    # RFC 5321 4.5.3.2: clients wait five minutes for a greeting or the reply to RCPT; many give up sooner.
+    return None if 0 <= value <= _MINUTE else 'is not from "0s" to "60s"; clients would not wait for longer'
 
 
 def _fraction(value: float) -> str | None:
@@ -79,10 +95,78 @@ class Listen(Options):
     )
     service: str = option(
         "mx",
-        doc='What is spoken there: "mx" takes mail from other hosts, on the port 25 of a real site.',
+        doc='What is spoken there: "mx" is SMTP and takes mail from other hosts, on the port 25 of a real site; "lmtp" '
+        "is LMTP (RFC 2033), for programs and hosts beside this one that hand over mail for the domains here: "
+        "`relay.networks` does not count there.",
         check=_service,
         example='"mx"',
         shown=True,
+    )
+    tls: Literal["none", "starttls", "implicit"] = option(
+        "starttls",
+        doc='"starttls" offers TLS and takes mail without it too, as port 25 must; "implicit" speaks nothing else from '
+        'the first octet; "none" offers none.',
+    )
+    proxy: tuple[Network, ...] = option(
+        (),
+        doc="Proxies before us, such as HAProxy: their connections must begin with a header of the PROXY protocol, "
+        "version 1 or 2, and the client is who that names. From all others such a header ends the connection.",
+        example='["192.0.2.10"]',
+    )
+    xclient: tuple[Network, ...] = option(
+        (),
+        doc="Who may say with XCLIENT who the client is, name and login included: proxies that speak SMTP, such as "
+        "nginx. They are believed in everything, so list nobody else.",
+        example='["192.0.2.11"]',
+    )
+    xforward: tuple[Network, ...] = option(
+        (),
+        doc="Who may say with XFORWARD where a message came from, for the log and its story alone: filters that give "
+        "mail back to us.",
+        example='["127.0.0.1"]',
+    )
+
+
+class Tls(Options):
+    """Encryption of sessions: certificates, and what is spoken. Files are read again when they change."""
+
+    certificate: Path | None = option(
+        None,
+        doc="The default certificate: a PEM file with the certificate of this host first, then those above it. It is "
+        "shown to clients that ask for no name, or for one that no other certificate is for. Left out: the one of "
+        "`certificates` that is for the hostname, else the first.",
+        example='"tls/cert.pem"',
+    )
+    key: Path | None = option(
+        None,
+        doc="Its private key, which nobody but its owner and group may read. Left out: it is in the same file.",
+        example='"tls/key.pem"',
+    )
+    certificates: Path | None = option(
+        None,
+        doc="A folder of certificates, chosen by the name that a client asks for: `NAME.pem` with key and chain, "
+        "`NAME.crt` with `NAME.key`, or folders as certbot makes them (`fullchain.pem`, `privkey.pem`). What they are "
+        "for stands in them.",
+        example='"/etc/letsencrypt/live"',
+    )
+    self_signed: bool = option(
+        True,
+        doc="Without a certificate, one of our own making, in the state folder: most hosts take any on port 25, and "
+        "mail is not read on its way by those who only listen. false: no certificate, no TLS.",
+    )
+    minimum: Literal["TLSv1.2", "TLSv1.3"] = option("TLSv1.2", doc="The oldest version that is spoken.")
+    ciphers: str = option(
+        CIPHERS,
+        doc="The ciphers of TLS 1.2, as OpenSSL writes them; those of TLS 1.3 are all good.",
+        check=_ciphers,
+    )
+    handshake_timeout: Duration = option(
+        _MINUTE,
+        doc="How long a handshake may take. Then the connection is closed.",
+        check=at_least(1, "1s"),
+    )
+    warn_before: Duration = option(
+        14 * _DAY, doc="How long before its end a certificate is warned of, in the log and by `mta check`."
     )
 
 
@@ -114,7 +198,8 @@ class Limits(Options):
     )
     command_line: Size = option(
         512,
-        doc="The longest command line with its CRLF; 512 octets are what RFC 5321 asks for. Beyond: 500 5.5.2.",
+        doc="The longest command line with its CRLF; 512 octets are what RFC 5321 asks for. What the parameters of "
+        "extensions may need comes on top. Beyond: 500 5.5.2.",
         check=at_least(512, "512B"),
     )
     header: Size = option(256 << 10, doc="The largest header section. Beyond: 552.", check=at_least(1 << 10, "1KiB"))
@@ -128,6 +213,30 @@ class Limits(Options):
         1 << 30,
         doc="What the bodies of all sessions may take of memory together. Beyond: 452 4.3.1 to DATA.",
         check=at_least(1 << 20, "1MiB"),
+    )
+    proxy_timeout: Duration = option(
+        10.0,
+        doc="How long a proxy of `listen.proxy` may take to send its header. Then: closed. The PROXY protocol wants 3 "
+        "seconds at least, for a packet that is sent again.",
+        check=at_least(3, "3s"),
+    )
+    greet_delay: Duration = option(
+        0.0,
+        doc="How long the greeting is kept back. RFC 5321 4.3.1 has clients wait for it; one that speaks before it, as "
+        'much malware does, gets 554 5.5.1 in its place and may only leave. With "0s" nobody waits.',
+        check=_patience,
+    )
+    slow_after: int = option(
+        10,
+        doc="After so many recipients that were refused for good, a session waits longer and longer for each further "
+        "reply of that kind: whoever tries a dictionary of names learns little. They count as `errors` too.",
+        unit="recipients",
+        check=at_least(1),
+    )
+    slow_most: Duration = option(
+        20.0,
+        doc='The longest such wait; the first is one second, each next one is twice as long. With "0s" nobody waits.',
+        check=_patience,
     )
     errors: int = option(
         20, doc="After so many refused commands a session ends with 421.", unit="commands", check=at_least(1)
@@ -147,6 +256,18 @@ class Limits(Options):
         doc="A message with so many Received lines is in a loop (RFC 5321 6.3). Beyond: 554 5.4.6.",
         unit="lines",
         check=at_least(1),
+    )
+    deliver_by: Duration = option(
+        _MINUTE,
+        doc="The shortest time after which a client may want a message back that is not delivered yet (DELIVERBY, "
+        'RFC 2852); told in the answer to EHLO. Below: 550 5.4.7. With "0s" any time is taken.',
+        check=_whole_seconds,
+    )
+    future_release: Duration = option(
+        30 * _DAY,
+        doc="The longest time for which a client that may send anywhere can have a message kept in the queue before "
+        'it is sent (FUTURERELEASE, RFC 4865). Beyond: 501 5.5.4. With "0s" it is not offered.',
+        check=_whole_seconds,
     )
     command_timeout: Duration = option(
         5 * _MINUTE,
@@ -177,6 +298,12 @@ class Dns(Options):
     )
     timeout: Duration = option(
         10.0, doc="How long a question may take with all servers; then mail waits.", check=at_least(0.1, "100ms")
+    )
+    trust_ad: bool = option(
+        False,
+        doc="Whether a server on another machine is believed when it says that an answer is authentic (DNSSEC): only "
+        "where nobody can change what it sends on its way to us. One on this machine is always believed.",
+        example="true",
     )
 
 
@@ -313,6 +440,7 @@ class Configuration(Options):
         example='["conf.d/*.toml", "domains/*.toml"]',
     )
     listen: tuple[Listen, ...] = option(doc="Listeners.", check=_some)
+    tls: Tls = option(factory=Tls, doc="Encryption of sessions.")
     limits: Limits = option(factory=Limits, doc="Limits of a session.")
     dns: Dns = option(factory=Dns, doc="DNS.")
     relay: Relay = option(factory=Relay, doc="Relaying.")

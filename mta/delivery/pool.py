@@ -1,7 +1,8 @@
 """Connections that are kept for the next message to the same next hop.
 
-Contract: the connection used last is used next, so that what is not needed runs out.  One that ends by itself, or
-whose time is over, is forgotten.
+Contract: the connection used last is used next, so that what is not needed runs out; but only one that is what the
+message needs: one in clear never carries what demands TLS.  One that ends by itself, or whose time is over, is
+forgotten.
 Limits: ``messages`` on a connection, ``keep`` seconds without use, ``MOST_IDLE`` kept by one service: one more
 and the oldest goes.
 """
@@ -9,23 +10,56 @@ and the oldest goes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from mta.smtp.client import SmtpClient
+from mta.tls.client import TlsLevel
 
 #: Connections that wait for a next message, over all next hops of a service.
 MOST_IDLE: Final = 1000
 
 
 class Connection:
-    """A connection and where it leads: ``hop`` as the queue knows it, ``where`` for people."""
+    """A connection and where it leads: ``hop`` as the pool knows it, ``where`` for people.
 
-    __slots__ = ("client", "hop", "where")
+    ``trusted``: the name of the host does not come from a DNS that anybody may forge.  ``domains``: those of the
+    recipients that it has had, where the host counts them (RFC 9422 4).
+    """
 
-    def __init__(self, client: SmtpClient, hop: str, where: str) -> None:
+    __slots__ = ("client", "domains", "hop", "trusted", "where")
+
+    def __init__(self, client: SmtpClient, hop: str, where: str, trusted: bool = False) -> None:
         self.client = client
         self.hop = hop
         self.where = where
+        self.trusted = trusted
+        self.domains: set[str] | None = None
+
+    @property
+    def verified(self) -> bool:
+        """As RFC 8689 4.2.1 has it: TLS to the right host, proved by its certificate."""
+        return self.trusted and self.client.level is TlsLevel.VERIFY
+
+    @property
+    def tls(self) -> str:
+        """What was negotiated, for people; "" in clear."""
+        return "" if self.client.tls is None else str(self.client.tls)
+
+
+class Need(NamedTuple):
+    """What a message needs of its connection.  ``by_message``: it says so itself (REQUIRETLS), not a rule of ours."""
+
+    level: TlsLevel = TlsLevel.NONE
+    by_message: bool = False
+
+    def met_by(self, connection: Connection) -> bool:
+        """Is that connection good enough?"""
+        if self.by_message:
+            return connection.verified
+        return not self.level.required or connection.client.level >= self.level
+
+
+ANYTHING: Final = Need()
 
 
 class Pool:
@@ -43,21 +77,20 @@ class Pool:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self, hop: str) -> Connection | None:
-        """A kept connection, which is the caller's until it is given back."""
-        connections = self._by_hop.get(hop)
-        if not connections:
-            return None
-        connection = connections[-1]
-        self._forget(connection.client)
-        return connection
+    def take(self, hop: str, need: Need = ANYTHING) -> Connection | None:
+        """A kept connection that is good enough, which is the caller's until it is given back."""
+        for connection in reversed(self._by_hop.get(hop, ())):
+            if need.met_by(connection):
+                self._forget(connection.client)
+                return connection
+        return None
 
     def give_back(self, connection: Connection) -> None:
         """Keep it for the next message, or end it."""
         client = connection.client
         if not client.usable:
             return  # it is ending
-        if self._closed or not self._keep or client.messages >= self._messages:
+        if self._closed or not self._keep or client.messages >= self._messages or _is_full(client):
             client.quit()
             return
         if len(self._idle) >= self._most:
@@ -84,3 +117,9 @@ class Pool:
         connections.remove(connection)
         if not connections:
             del self._by_hop[connection.hop]
+
+
+def _is_full(client: SmtpClient) -> bool:
+    """RFC 9422 4: MAILMAX counts the transactions of a session."""
+    limits = client.capabilities.limits
+    return bool(limits) and client.messages >= limits.get("MAILMAX", client.messages + 1)

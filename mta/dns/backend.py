@@ -1,8 +1,8 @@
 """Twisted's sockets for dnspython's asynchronous resolver.
 
 What it is: a dnspython backend (``dns.asyncbackend.Backend``).  Each question has a socket, and so a port, of its
-own, and a datagram socket is connected: the kernel drops what others than the server send, and tells at once
-when nobody listens there.
+own (RFC 5452 9.2), and a datagram socket is connected: the kernel drops what others than the server send (RFC 5452
+4.2), and tells at once when nobody listens there.  That id and question match (RFC 5452 4) is dnspython's to see to.
 Contract: cancelling travels through dnspython as ``Cancelled``, no ``Exception``, since it takes any of those for
 a server's failure and asks on.  A socket that closes wakes who reads from it.
 How it fails: as dnspython expects: ``OSError`` and ``EOFError`` take a server out, ``Timeout`` asks the next.

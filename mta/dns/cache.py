@@ -17,6 +17,7 @@ Key = tuple[str, str]
 MAX_TTL: Final = 86_400.0
 MAX_NEGATIVE_TTL: Final = 900.0  # a domain that is set up just now is tried again soon (RFC 2308 5 allows up to 3 h)
 FAILURE_TTL: Final = 5.0  # RFC 2308 7 allows up to 5 min
+_TOP_BIT: Final = 2.0**31  # RFC 2181 8: with its top bit set it is taken for 0
 PARTIAL_TTL: Final = 60.0  # one of AAAA and A failed, the other is known
 
 
@@ -55,4 +56,6 @@ def bounded_ttl(found: Found, ttl: float) -> float:
     """For how many seconds an answer is kept."""
     if found is Found.FAILED:
         return FAILURE_TTL
+    if ttl >= _TOP_BIT:
+        return 0.0
     return min(ttl, MAX_TTL if found is Found.OK else MAX_NEGATIVE_TTL)

@@ -1,4 +1,8 @@
-"""From records as dnspython has them to those of ``Answer``."""
+"""From records as dnspython has them to those of ``Answer``.
+
+Limits: ``MAX_RECORDS`` MX records, the best ones, and as many addresses of a family and names: who writes his own zone
+decides how much of our memory the cache takes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from mta.dns.cache import PARTIAL_TTL
 from mta.dns.stub import Raw
 from mta.routing.values import Found, MxRecord
 
+MAX_RECORDS: Final = 100
+
 
 def host_text(name: Any) -> str:
     """A name in DNS as text: lower case, without the trailing dot; the root is "."."""
@@ -16,11 +22,11 @@ def host_text(name: Any) -> str:
 
 
 def _mx(rdatas: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(sorted(MxRecord(rdata.preference, host_text(rdata.exchange)) for rdata in rdatas))
+    return tuple(sorted(MxRecord(rdata.preference, host_text(rdata.exchange)) for rdata in rdatas))[:MAX_RECORDS]
 
 
 def _addresses(rdatas: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(rdata.address for rdata in rdatas)
+    return tuple(rdata.address for rdata in rdatas[:MAX_RECORDS])
 
 
 def _txt(rdatas: Sequence[Any]) -> tuple[Any, ...]:
@@ -32,7 +38,7 @@ def _tlsa(rdatas: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _ptr(rdatas: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(host_text(rdata.target) for rdata in rdatas)
+    return tuple(host_text(rdata.target) for rdata in rdatas[:MAX_RECORDS])
 
 
 #: By type of record: what ``Answer.records`` holds.

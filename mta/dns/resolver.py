@@ -44,7 +44,8 @@ class IStub(Protocol):
 
 @implementer(IResolver)
 class Resolver:
-    """See the module's text.  ``servers``: "127.0.0.1:53", "[::1]:53"; none: those of ``resolv_conf``.
+    """See the module's text.  ``servers``: "127.0.0.1:53", "[::1]:53"; none: those of ``resolv_conf``; ``trust_ad``:
+    they are believed in what they say of DNSSEC wherever they are.
 
     Raises ``ValueError`` for a text that is no server.
     """
@@ -57,6 +58,7 @@ class Resolver:
         timeout: float = 10.0,
         cache_size: int = 20_000,
         resolv_conf: str = RESOLV_CONF,
+        trust_ad: bool = False,
         stub: IStub | None = None,
     ) -> None:
         self._reactor = reactor
@@ -64,7 +66,7 @@ class Resolver:
         self._cache = Cache(cache_size, reactor.seconds)
         self._flights: dict[Key, _Flight] = {}
         self._room = DeferredSemaphore(MAX_SOCKETS)
-        self._stub: IStub = stub or Stub(reactor, Servers(servers, reactor.seconds, resolv_conf), timeout)
+        self._stub: IStub = stub or Stub(reactor, Servers(servers, reactor.seconds, resolv_conf, trust_ad), timeout)
         self._closed = False
 
     def mx(self, domain: str) -> Deferred[Answer]:

@@ -18,6 +18,8 @@ import dns.exception
 import dns.nameserver
 import dns.resolver
 
+from mta.routing.networks import plain_ip
+
 RESOLV_CONF: Final = "/etc/resolv.conf"
 CHECK_SECONDS: Final = 5.0
 
@@ -47,10 +49,30 @@ def parse_server(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-class Servers:
-    """The servers in force, as ``dns.nameserver.Nameserver``s.  ``seconds`` is monotonic."""
+def _is_local(server: str | dns.nameserver.Nameserver) -> bool:
+    if isinstance(server, str):
+        address = server
+    elif isinstance(server, dns.nameserver.AddressAndPortNameserver):
+        address = server.address
+    else:
+        return False
+    try:
+        return plain_ip(address).is_loopback
+    except ValueError:
+        return False
 
-    def __init__(self, servers: Sequence[str], seconds: Callable[[], float], resolv_conf: str = RESOLV_CONF) -> None:
+
+class Servers:
+    """The servers in force, as ``dns.nameserver.Nameserver``s.  ``seconds`` is monotonic; ``trust_ad`` as in [dns]."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        seconds: Callable[[], float],
+        resolv_conf: str = RESOLV_CONF,
+        trust_ad: bool = False,
+    ) -> None:
+        self._trust_ad = trust_ad
         self._fixed = [dns.nameserver.Do53Nameserver(*parse_server(text)) for text in servers]
         self._seconds = seconds
         self._path = resolv_conf
@@ -70,6 +92,13 @@ class Servers:
         if not self._system:
             raise NoServers(self._trouble)
         return self._system
+
+    def trusted(self) -> bool:
+        """Is their AD bit worth something?  (RFC 4035 4.9.3: where the way to the server is secure.)
+
+        By the least of them: any may answer, and who is in the way chooses which does.
+        """
+        return self._trust_ad or all(_is_local(server) for server in self.current())
 
     def _read_system(self) -> None:
         try:

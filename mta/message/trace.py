@@ -16,7 +16,7 @@ from typing import Final
 
 from mta.address import Address, ReversePath, host_literal, show_path
 from mta.envelope import Origin, Right
-from mta.message.edits import Edit
+from mta.message.edits import Edit, merge
 from mta.message.header import Header
 
 MAX_NAME: Final = 255
@@ -25,6 +25,7 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # RFC 5321 4.1.2, 4.1.3: what a Domain or an address literal is made of; the underscore as in address.py.
 _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_NOT_COMMENT = re.compile(r"[^A-Za-z0-9._:=/ -]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # RFC 6409 8.1, 8.2 speak of submission: mail of those who may send through us, or of ourselves.
 _MAY_COMPLETE: Final = frozenset({Right.NETWORK, Right.AUTHENTICATED, Right.OURSELVES})
@@ -44,6 +45,17 @@ def date_text(at_ms: int) -> str:
     return _date(at_ms // 1000)
 
 
+def protocol_name(
+    *, esmtp: bool = True, utf8: bool = False, tls: bool = False, auth: bool = False, lmtp: bool = False
+) -> str:
+    """The "with" of Received: RFC 3848, and RFC 6531 4.3 for messages with SMTPUTF8."""
+    if not esmtp:
+        return "SMTP"
+    name = "LMTP" if lmtp else "SMTP"
+    name = f"UTF8{name}" if utf8 else name if lmtp else f"E{name}"
+    return f"{name}{'S' * tls}{'A' * auth}"
+
+
 def received(origin: Origin, id: str, hostname: str, recipient: Address | None, at_ms: int) -> bytes:
     """The Received field (RFC 5321 4.4).
 
@@ -51,14 +63,12 @@ def received(origin: Origin, id: str, hostname: str, recipient: Address | None, 
     of the others (RFC 5321 7.2).
     """
     by = [f"by {hostname}"]
-    if origin.client:
-        literal = host_literal(origin.client)
-        name = _NOT_DOMAIN.sub("?", origin.helo[:MAX_NAME]) or literal
-        reverse = _NOT_DOMAIN.sub("?", origin.reverse_name[:MAX_NAME])
-        tcp_info = f"({reverse} {literal})" if reverse else f"({literal})"
-        groups = [[f"Received: from {name}", tcp_info], by]
+    if origin.client or origin.helo:
+        groups = [_from(origin), by]
         # RFC 3848 has the protocol's names.
         by.append(f"with {origin.protocol}")
+        if origin.tls:
+            by.append(f"({_NOT_COMMENT.sub('?', origin.tls[:MAX_NAME])})")
     else:
         # No client, no protocol: we wrote it.
         by[0] = f"Received: {by[0]}"
@@ -71,6 +81,16 @@ def received(origin: Origin, id: str, hostname: str, recipient: Address | None, 
     else:
         groups.append([f"for <{_plain(recipient)}>;", date_text(at_ms)])
     return _folded(groups)
+
+
+def _from(origin: Origin) -> list[str]:
+    """Who it was: the name that it gave, and what we know; a client at a UNIX socket has a name alone."""
+    name = _NOT_DOMAIN.sub("?", origin.helo[:MAX_NAME])
+    if not origin.client:
+        return [f"Received: from {name}"]
+    literal = host_literal(origin.client)
+    reverse = _NOT_DOMAIN.sub("?", origin.reverse_name[:MAX_NAME])
+    return [f"Received: from {name or literal}", f"({reverse} {literal})" if reverse else f"({literal})"]
 
 
 def _folded(groups: Sequence[Sequence[str]]) -> bytes:
@@ -108,6 +128,17 @@ def delivered_to(address: Address) -> bytes:
 def original_to(address: Address) -> bytes:
     """X-Original-To: the recipient as the sender gave it."""
     return f"X-Original-To: {_plain(address)}\r\n".encode()
+
+
+def cut_fields(header: Header, rights: frozenset[Right]) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
+    """What has to go of the octets: edits, and the names of the fields.
+
+    Bcc (RFC 5322 3.6.3) only from mail of clients that may send through us, as in ``missing_fields``.
+    """
+    if not (header.count(b"bcc") or header.count(b"resent-bcc")) or not rights & _MAY_COMPLETE:
+        return (), ()
+    cut = tuple(name for name in (b"bcc", b"resent-bcc") if header.count(name))
+    return merge(*(header.cuts(name) for name in cut)), tuple(name.decode("ascii").title() for name in cut)
 
 
 def missing_fields(

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
 from mta import events
+from mta.bounce.decide import FAILED, Ended, concerns, is_late
 from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.events import Event
 from mta.interfaces import IIncoming, IMessage
@@ -30,9 +31,9 @@ class Report(NamedTuple):
 
 
 class Reporter(Protocol):
-    """Composes the report about failed recipients of one message (``mta.bounce``)."""
+    """Composes the reports about recipients of one message that failed, arrived or are late (``mta.bounce``)."""
 
-    async def report(self, message: IMessage, failed: Sequence[tuple[Recipient, Outcome]], now: int) -> Report: ...
+    async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report: ...
 
 
 class Conclusion(NamedTuple):
@@ -67,14 +68,16 @@ async def conclude(
 ) -> Conclusion:
     """See the module's text."""
     message = job.lease.message
-    if len(outcomes) == len(job.recipients) == 1 and outcomes[0].status in _DONE and not job.recipients[0].notify:
+    wishes = job.recipients[0].notify or message.envelope.deliver_by
+    if len(outcomes) == len(job.recipients) == 1 and outcomes[0].status in _DONE and not wishes:
         # What most attempts come to, and nobody is told.
         event = _attempt_event(job, job.recipients[0], outcomes[0], now)
         return Conclusion(Result(lease=job.lease, outcomes=tuple(outcomes), events=(event,)), None)
     recipients = {recipient.id: recipient for recipient in job.recipients}
     told: list[Event] = []
     ended: list[Outcome] = []
-    failed: list[tuple[Recipient, Outcome]] = []
+    failed: list[Ended] = []
+    reported: list[Ended] = []
     following: dict[int, Next] = {}
     for outcome in outcomes:
         recipient = recipients[outcome.recipient]
@@ -85,18 +88,22 @@ async def conclude(
             if due is None:
                 outcome = replace(outcome, status=Status.EXPIRED)
             else:
-                progress = {"reply": str(outcome.reply), "scope": outcome.scope.value}
+                progress: dict[str, Any] = {"reply": str(outcome.reply), "scope": outcome.scope.value}
+                if "late" in recipient.progress or is_late(message.envelope, recipient, now):
+                    progress["late"] = True  # its sender is told now, or was
                 following[recipient.id] = Next(due, job.route.destination, "", progress)
         ended.append(outcome)
         if outcome.status is Status.EXPIRED:
             told.append(_expired_event(job, recipient, outcome, now))
-        if outcome.status in (Status.FAILED, Status.EXPIRED):
+        if outcome.status in FAILED:
             failed.append((recipient, outcome))
+        if concerns(message.envelope, recipient, outcome, now):
+            reported.append((recipient, outcome))
     report = Report()
-    if failed:
-        report = await reporter.report(message, failed, now)
+    if reported:
+        report = await reporter.report(message, reported, now)
     if report.hold:
-        ended = [outcome for outcome in ended if outcome.status not in (Status.FAILED, Status.EXPIRED)]
+        ended = [outcome for outcome in ended if outcome.status not in FAILED]
         for recipient, outcome in failed:
             progress = {"reply": str(outcome.reply), "scope": outcome.scope.value}
             following[recipient.id] = Next(now, job.route.destination, report.hold, progress)

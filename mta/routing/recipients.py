@@ -1,8 +1,8 @@
 """From the forward-paths of a transaction to the recipients that are stored: expansion, then the first route.
 
 Contract: an address that several paths lead to is delivered to once; each recipient keeps the address that
-the sender used and the path from there.  Expansion happens here, once; the route found here only says where
-the copy waits: it is found anew at each attempt.
+the sender used, the path from there, and what the sender wished for that address (RFC 3461 5.2.7).  Expansion
+happens here, once; the route found here only says where the copy waits: it is found anew at each attempt.
 How it fails: ``MailFailure`` with the reply for the whole message, where a table cannot answer.
 """
 
@@ -24,6 +24,14 @@ from mta.routing.values import Expansion, Question, Route
 MAX_TOLD: Final = 50
 
 
+class Forward(NamedTuple):
+    """A forward-path of a transaction with what RCPT wished for it; both as ``Recipient`` has them."""
+
+    address: Address
+    orcpt: str = ""
+    notify: str = ""
+
+
 class Leads(NamedTuple):
     """Where the recipients lead, and the events that tell why."""
 
@@ -36,15 +44,18 @@ class Leads(NamedTuple):
 async def lead(
     router: IRouter,
     answerer: Answerer,
-    addresses: Iterable[Address],
+    forwards: Iterable[Forward],
     facts: MutableMapping[Question, Any],
     now: int,
+    due: int = 0,
+    priority: int = 0,
 ) -> Leads:
-    """Expand and route; see the module's text.  ``now`` is UTC milliseconds: when they are due."""
+    """Expand and route; see the module's text.  ``now`` is UTC milliseconds; ``due`` when they are (0: now)."""
+    due = due or now
     recipients: dict[Address, Recipient] = {}
     routes: list[Route] = []
     told: list[Event] = []
-    for original in addresses:
+    for original, orcpt, notify in forwards:
         expansion = resolve(partial(router.expand, original), facts, answerer)
         if not isinstance(expansion, Expansion):
             expansion = await expansion
@@ -67,7 +78,10 @@ async def lead(
                 original=original,
                 path=path,
                 destination=route.destination,
-                due=now,
+                due=due,
+                orcpt=orcpt,
+                notify=notify,
+                priority=priority,
                 hold=route.hold,
             )
     return Leads(tuple(recipients.values()), tuple(told), tuple(routes), router)

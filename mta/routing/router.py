@@ -58,7 +58,7 @@ class Router:
         rule = self.rules.domains.get(recipient.domain)
         if recipient.is_postmaster and (rule is not None or not recipient.domain):
             # RFC 5321 4.5.1: whatever the tables say, or cannot say.
-            return Admission(reply=None, reasons=(events.RULE(rule="postmaster is always taken"),))
+            return Admission(reply=None, reasons=(events.RULE(rule="postmaster is always taken"),), known=True)
         if rule is None:
             return _by_right(rights)
         if rule.relay:
@@ -78,7 +78,7 @@ class Router:
             return found
         if isinstance(found, CannotKnow):
             return _refused(cannot_know(rule.recipients, found))
-        return self._taken(rule) if found is not None else Admission(reply=NO_MAILBOX)
+        return self._taken(rule, known=True) if found is not None else Admission(reply=NO_MAILBOX)
 
     def _admit_ours(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
         alias = mailbox = None
@@ -95,7 +95,7 @@ class Router:
                 leads = expansion.expand(self.rules, recipient, facts)
             except MailFailure as failure:
                 return _refused(failure)
-            return leads if isinstance(leads, Needs) else self._taken(rule)
+            return leads if isinstance(leads, Needs) else self._taken(rule, known=True)
         if rule.mailboxes is not None:
             mailbox = look(rule.mailboxes, recipient, facts)
             if isinstance(mailbox, Needs):
@@ -104,10 +104,12 @@ class Router:
             return Needs(questions)
         if isinstance(mailbox, CannotKnow):
             return _refused(cannot_know(rule.mailboxes or "", mailbox))
-        return self._taken(rule) if mailbox is not None or rule.takes_all else Admission(reply=NO_MAILBOX)
+        if mailbox is None and not rule.takes_all:
+            return Admission(reply=NO_MAILBOX)
+        return self._taken(rule, known=mailbox is not None)
 
-    def _taken(self, rule: DomainRule) -> Admission:
-        return Admission(reply=None, reasons=self._reasons[rule.name])
+    def _taken(self, rule: DomainRule, known: bool = False) -> Admission:
+        return Admission(reply=None, reasons=self._reasons[rule.name], known=known)
 
     # --- at acceptance -------------------------------------------------------------------------------------
 

@@ -90,6 +90,7 @@ class Admission:
 
     reply: Reply | None
     reasons: tuple[Event, ...] = ()
+    known: bool = False  # there is such a mailbox or alias: VRFY says so (RFC 5321 3.5.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

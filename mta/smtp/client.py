@@ -1,7 +1,7 @@
 """The client side of SMTP: one connection to a server, and the mail transactions on it (RFC 5321 3.3, 4.5.3.2).
 
-What it is: a Twisted protocol that greets, learns what the server offers and sends one transaction after another
-(``client_transaction``).
+What it is: a Twisted protocol: the wire, the time-outs and the end of a connection.  ``client_opening`` brings it to
+where it takes transactions (``client_transaction``), one after another.
 Contract: a reply counts only for a command that had been written when it came.  Octets beyond the replies that
 are due answer nothing: they end the connection before anything more is sent, since every later reply could be
 taken for that to something else, and a 250 too many for a message that the server does not have.
@@ -15,13 +15,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol
 from twisted.internet.protocol import connectionDone as CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mta.reply import Reply
+from mta.smtp.client_chunks import ChunkedTransaction
+from mta.smtp.client_opening import PLAIN_TERMS, Opening, Terms
 from mta.smtp.client_transaction import Transaction
 from mta.smtp.client_values import (
     CANCELLED,
@@ -38,15 +43,25 @@ from mta.smtp.extensions import Capabilities
 from mta.smtp.ticker import Ticker
 from mta.smtp.transport import direct_write
 from mta.smtp.wire import BadReply, ReplyParser
+from mta.tls.client import Handshake, Negotiated, TlsLevel
+from mta.tls.client import reason as tls_reason
 
 log = Logger()
 
 
+@implementer(IHandshakeListener)
 class SmtpClient(Protocol):
-    """One connection.  ``ready`` fires with it once the server has taken our greeting."""
+    """One connection.  ``ready`` fires with it once it is what ``terms`` demand."""
 
-    def __init__(self, hello: str, timeouts: Timeouts, seconds: Callable[[], float], ticker: Ticker) -> None:
-        self._hello = hello
+    def __init__(
+        self,
+        hello: str,
+        timeouts: Timeouts,
+        seconds: Callable[[], float],
+        ticker: Ticker,
+        terms: Terms = PLAIN_TERMS,
+    ) -> None:
+        self._opening = Opening(self, hello, terms)
         self._seconds = seconds
         self._ticker = ticker
         self._parser = ReplyParser()
@@ -56,6 +71,8 @@ class SmtpClient(Protocol):
         self.timeouts = timeouts
         self.ready: Deferred[SmtpClient] = Deferred(self._cancelled)
         self.capabilities = Capabilities()
+        self.lmtp = terms.verb == b"LHLO"  # RFC 2033: a message has a reply for each recipient
+        self.tls: Negotiated | None = None  # None: in clear
         self.deadline = seconds() + timeouts.greeting
         self.usable = False  # a transaction may be begun
         self.confused = False  # the server is out of step: nothing more is sent
@@ -65,7 +82,7 @@ class SmtpClient(Protocol):
         self.on_gone: Callable[[SmtpClient], None] | None = None
         self.on_cancel: Callable[[], None] | None = None  # how to stop a connection that is coming about
 
-    # --- greeting ------------------------------------------------------------------------------------------
+    # --- opening -------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -74,39 +91,32 @@ class SmtpClient(Protocol):
         self._write = direct_write(transport)
         transport.registerProducer(self, True)
         self._ticker.add(self)
-        self.expect("greeting", self.timeouts.greeting, self._greeted)
+        self._opening.connected()
 
-    def _greeted(self, reply: Reply) -> None:
-        if reply.code != 220:
-            self._refused(reply)
-            return
-        self._say(b"EHLO " + self._hello.encode("ascii"), "EHLO", self.timeouts.greeting, self._ehlo)
+    def start_tls(self, handshake: Handshake) -> None:
+        """The transport speaks TLS from here on; ``handshakeCompleted`` follows, or the end."""
+        transport: Any = self.transport
+        transport.startTLS(handshake)
 
-    def _ehlo(self, reply: Reply) -> None:
-        if reply.code == 250:
-            self.capabilities = Capabilities.read(reply.lines[1:])
-            self._be_ready()
-        elif reply.permanent:
-            # RFC 5321 3.2: a server that does not know EHLO gets HELO.
-            self._say(b"HELO " + self._hello.encode("ascii"), "HELO", self.timeouts.greeting, self._helo)
-        else:
-            self._refused(reply)
+    def handshakeCompleted(self) -> None:
+        """See ``IHandshakeListener``."""
+        if not self.gone:
+            self._opening.handshaken()
 
-    def _helo(self, reply: Reply) -> None:
-        if reply.code == 250:
-            self._be_ready()
-        else:
-            self._refused(reply)
+    @property
+    def level(self) -> TlsLevel:
+        """What protects it: ``NONE``, ``ENCRYPT`` or ``VERIFY``."""
+        return TlsLevel.NONE if self.tls is None else self.tls.level
 
-    def _be_ready(self) -> None:
+    def be_ready(self) -> None:
         if not self.confused:
             self.usable = True
             self.deadline = float("inf")
             self.ready.callback(self)
 
-    def _refused(self, reply: Reply) -> None:
-        """No transaction will be possible here."""
-        stage = self._stage
+    def refuse(self, reply: Reply, stage: str = "") -> None:
+        """No transaction will be possible here; ``stage`` left out is the one it is in."""
+        stage = stage or self._stage
         self.quit()
         if not self.ready.called:
             self.ready.errback(ClientFailure(reply, stage))
@@ -117,7 +127,8 @@ class SmtpClient(Protocol):
         """Send one transaction; the Deferred never fails.  Cancelling it ends the connection."""
         self.usable = False
         self.messages += 1
-        self._transaction = transaction = Transaction(self, outgoing)
+        kind = ChunkedTransaction if outgoing.chunking else Transaction
+        self._transaction = transaction = kind(self, outgoing)
         transaction.start()
         return transaction.done
 
@@ -135,6 +146,8 @@ class SmtpClient(Protocol):
     # --- the wire ------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
+        if self.gone:
+            return  # TLS had more for us when we ended it
         due = len(self._expected)
         replies: list[Reply] = []
         try:
@@ -201,7 +214,11 @@ class SmtpClient(Protocol):
         self.drop(CANCELLED)
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
-        self._ended(LOST)
+        self._ended(self._tls_trouble(reason) if self._stage == "TLS" else LOST)
+
+    def _tls_trouble(self, lost: Failure) -> Reply:
+        why = tls_reason(lost.value) if lost.check(SSL.Error) else "the host ended the connection"
+        return Reply.of(451, "4.7.5", f"TLS: no handshake: {why}")
 
     def drop(self, reply: Reply) -> None:
         """End the connection as it is; ``reply`` is for those who have no other."""

@@ -11,8 +11,8 @@ Limits: bodies are sent in the chunks of the spool, held back while the transpor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -76,7 +76,7 @@ class Transaction:
     # --- replies -------------------------------------------------------------------------------------------
 
     def _mail(self, reply: Reply) -> None:
-        if not _yes(reply):
+        if not is_yes(reply):
             self._answer_all(reply, "MAIL", Scope.MESSAGE)
         self._client.step_to("RCPT", self._timeouts.rcpt)
 
@@ -84,7 +84,7 @@ class Transaction:
         index = self._heard
         self._heard += 1
         if self._answers[index] is None:  # else MAIL's refusal is its answer
-            if _yes(reply):
+            if is_yes(reply):
                 self._accepted.append(index)
             else:
                 scope = Scope.HOST if reply.code == 421 else Scope.RECIPIENT
@@ -100,6 +100,9 @@ class Transaction:
                 return  # it goes on talking before it has heard us
             if self._accepted:
                 self._send_body()
+            elif self._client.lmtp:
+                # RFC 2033 4.2 demands 503; how many replies an empty message would get nobody knows.
+                raise BadReply("data is to be sent for nobody")
             else:
                 # RFC 2920 3.1: it began to take data for nobody; an empty message ends that.
                 self._client.write(b".\r\n")
@@ -118,10 +121,16 @@ class Transaction:
             self._answer_accepted(reply, "data")
             self._client.drop(reply)
             return
-        if reply.positive and not _yes(reply):
+        if reply.positive and not is_yes(reply):
             raise BadReply("the message was answered by neither yes nor no")
-        self._answer_accepted(reply, "end of data")
-        self._finish()
+        if self._client.lmtp:
+            if reply.positive and self._client.confused:
+                raise BadReply("more replies than recipients: whose yes this is nobody knows")
+            self._answer_next(reply)
+        else:
+            self._answer_accepted(reply, "end of data")
+        if not self._accepted:
+            self._finish()
 
     # --- step by step, for a server without PIPELINING -------------------------------------------------------
 
@@ -137,10 +146,14 @@ class Transaction:
             self._client.write(self._outgoing.rcpts[self._heard] + b"\r\n")
             self._client.expect("RCPT", self._timeouts.rcpt, self._rcpt_alone)
         elif self._accepted:
-            self._client.write(b"DATA\r\n")
-            self._client.expect("DATA", self._timeouts.data, self._data)
+            self._offer_body()
         else:
             self._finish(reset=True)
+
+    def _offer_body(self) -> None:
+        """Every recipient has its reply, and some were taken."""
+        self._client.write(b"DATA\r\n")
+        self._client.expect("DATA", self._timeouts.data, self._data)
 
     def _rcpt_alone(self, reply: Reply) -> None:
         self._rcpt(reply)
@@ -155,9 +168,14 @@ class Transaction:
 
     def _send_body(self) -> None:
         # Expected from the beginning: a server may say no in the middle.
-        self._client.expect("data", self._timeouts.block, self._final)
+        for _ in range(len(self._accepted) if self._client.lmtp else 1):
+            self._client.expect("data", self._timeouts.block, self._final)
+        self._run(self._stream())
+
+    def _run(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Let it send the message's octets, as far as they are there and the transport takes them."""
         try:
-            done, work = step(self._stream())
+            done, work = step(sending)
         except Exception:
             self._unreadable(Failure())
             return
@@ -189,8 +207,7 @@ class Transaction:
                 client.write(stuffed)
                 client.step_to("data", self._timeouts.block)
                 if self._paused:
-                    self._resumed = Deferred()
-                    await self._resumed
+                    await self._room()
         finally:
             chunks.close()
         client.write(b"".join((*(first or ()), stuffer.end())))
@@ -205,6 +222,11 @@ class Transaction:
         log.failure("a message could not be read", failure=failure)
         self._answer_accepted(LOCAL_ERROR, "data")
         self._client.drop(LOCAL_ERROR)
+
+    async def _room(self) -> None:
+        """Wait until the transport takes more."""
+        self._resumed = Deferred()
+        await self._resumed
 
     def pause(self) -> None:
         self._paused = True
@@ -222,6 +244,12 @@ class Transaction:
         for index in self._accepted:
             self._answers[index] = answer
         self._accepted.clear()
+
+    def _answer_next(self, reply: Reply) -> None:
+        """By LMTP each recipient has a reply of its own to the message, in their order (RFC 2033 4.2)."""
+        scope = Scope.HOST if reply.code == 421 else Scope.RECIPIENT
+        self._answers[self._accepted.pop(0)] = Answer(reply, "end of data", scope)
+        self._client.step_to("end of data", self._timeouts.dot)
 
     def _answer_all(self, reply: Reply, stage: str, scope: Scope) -> None:
         scope = Scope.HOST if reply.code == 421 else scope
@@ -248,7 +276,7 @@ class Transaction:
         """The connection is gone: who has no answer yet gets this one."""
         if self.done.called:
             return
-        after_dot = self._data_sent and bool(self._accepted)
+        after_dot = self._data_sent and None in self._answers
         self._answer_all(reply, stage, Scope.HOST)
         streaming, self._streaming = self._streaming, None
         if streaming is not None:
@@ -258,7 +286,7 @@ class Transaction:
         self.done.callback(Sent(answers, lost_after_dot=after_dot, stopped=reply is CANCELLED))
 
 
-def _yes(reply: Reply) -> bool:
+def is_yes(reply: Reply) -> bool:
     """2yz is a yes, 4yz and 5yz a no; 3yz has no place here and means that the server is out of step."""
     if 300 <= reply.code < 400:
         raise BadReply("a reply of a kind that the command cannot have")

@@ -40,11 +40,17 @@ class ClientFailure(Exception):
 
 
 class Outgoing(NamedTuple):
-    """One transaction to send: MAIL and RCPT as on the wire, without CRLF; and how the octets are opened."""
+    """One transaction to send: MAIL and RCPT as on the wire, without CRLF; and how the octets are opened.
+
+    ``chunking``: by BDAT (RFC 3030), which the host must have offered.  ``size`` is how many octets there are, 0
+    where nobody knows before they are read.
+    """
 
     mail: bytes
     rcpts: tuple[bytes, ...]
     open: Callable[[], IChunks]
+    chunking: bool = False
+    size: int = 0
 
 
 class Answer(NamedTuple):

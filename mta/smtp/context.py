@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mta.envelope import Right
 from mta.events import Event
 from mta.interfaces import IQueue, IResolver, IRouter, ISpool
 from mta.reply import Reply
 from mta.routing.ask import Answerer
+
+Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 
 class SessionLimits(Protocol):
@@ -42,6 +47,18 @@ class SessionLimits(Protocol):
     @property
     def received_hops(self) -> int: ...
     @property
+    def proxy_timeout(self) -> float: ...
+    @property
+    def greet_delay(self) -> float: ...
+    @property
+    def slow_after(self) -> int: ...
+    @property
+    def slow_most(self) -> float: ...
+    @property
+    def deliver_by(self) -> float: ...
+    @property
+    def future_release(self) -> float: ...
+    @property
     def command_timeout(self) -> float: ...
     @property
     def data_timeout(self) -> float: ...
@@ -60,14 +77,25 @@ class MemoryBudget:
         self.used = 0
 
 
+class ListenerTls(NamedTuple):
+    """How a listener speaks TLS: ``creator`` is what ``startTLS`` takes; ``implicit``: from the first octet."""
+
+    creator: IOpenSSLServerConnectionCreator
+    implicit: bool
+    handshake_timeout: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """See the module's text.  ``seconds`` is the monotonic clock, ``now`` UTC milliseconds."""
+    """See the module's text.  ``seconds`` is the monotonic clock, ``now`` UTC milliseconds; ``sleep`` waits seconds.
+
+    ``proxy``, ``xclient`` and ``xforward`` are peers that may say who the client is (proxy.py, commands/xclient.py).
+    """
 
     listener: str
     hostname: str
     limits: SessionLimits
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: Networks
     router: IRouter
     answerer: Answerer
     resolver: IResolver
@@ -76,17 +104,27 @@ class Context:
     memory: MemoryBudget
     configuration: str
     seconds: Callable[[], float]
+    sleep: Callable[[float], Deferred[None]]
     now: Callable[[], int]
     emit: Callable[[Event, str], None]
-    ehlo: tuple[str, ...]  # the lines of EHLO after the first
     banner: Reply
+    lmtp: bool = False  # the listener speaks LMTP (RFC 2033)
+    tls: ListenerTls | None = None  # None: it does not
+    proxy: Networks = ()
+    xclient: Networks = ()
+    xforward: Networks = ()
 
     def rights_of(self, client: str) -> frozenset[Right]:
         """What the client's address alone permits; ``client`` as by ``normal_ip``."""
-        try:
-            address = ip_address(client)
-        except ValueError:
-            return frozenset()
-        if any(address.version == network.version and address in network for network in self.networks):
-            return frozenset({Right.NETWORK})
-        return frozenset()
+        return frozenset({Right.NETWORK}) if listed(client, self.networks) else frozenset()
+
+
+def listed(client: str, networks: Networks) -> bool:
+    """Is the client, as by ``normal_ip``, in one of the networks?  One without an IP address is in none."""
+    if not networks:
+        return False
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return False
+    return any(address.version == network.version and address in network for network in networks)

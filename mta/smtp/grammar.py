@@ -26,6 +26,10 @@ _COMMON = re.compile(
 )
 # RFC 5321 4.1.1.11: esmtp-param; the value may not be empty nor hold "=".
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?\Z")
+# RFC 6531 3.3: esmtp-value may hold UTF-8 too.
+_PARAMETER_UTF8 = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\u00a1-\U0010ffff]+))?\Z")
+# C1 controls and the two separators of Unicode: nothing that an address needs, and line ends to some programs.
+_INVISIBLE = re.compile(r"[\x80-\x9f\u2028\u2029]")
 # RFC 5321 4.1.2: A-d-l, the source route, is read and dropped (RFC 5321 4.1.1.3, appendix C).
 _SOURCE_ROUTE = re.compile(r"@[^\s@,:<>\"]+(?:,@[^\s@,:<>\"]+)*:")
 
@@ -38,13 +42,17 @@ class PathCommand(NamedTuple):
 
 
 def parse_mail(argument: bytes) -> PathCommand:
-    """``FROM:<reverse-path> [parameters]`` (RFC 5321 4.1.1.2)."""
+    """``FROM:<reverse-path> [parameters]`` (RFC 5321 4.1.1.2); the parameter SMTPUTF8 lets the path hold more than
+    ASCII (RFC 6531 3.4)."""
     return _parse_common(argument, "FROM") or _parse_full(argument, "FROM:", replies.MAIL_SYNTAX)
 
 
-def parse_rcpt(argument: bytes) -> PathCommand:
-    """``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3); the path is never None."""
-    command = _parse_common(argument, "TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX)
+def parse_rcpt(argument: bytes, utf8: bool = False) -> PathCommand:
+    """``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3); the path is never None.
+
+    ``utf8``: MAIL had SMTPUTF8, so path and parameters may hold more than ASCII (RFC 6531 3.3).
+    """
+    command = _parse_common(argument, "TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX, utf8)
     if command.path is None:
         raise PermanentFailure(replies.RCPT_SYNTAX)
     return command
@@ -72,7 +80,7 @@ def _plain_domain(text: str) -> str | None:
         return None
 
 
-def _parse_full(argument: bytes, word: str, syntax: Reply) -> PathCommand:
+def _parse_full(argument: bytes, word: str, syntax: Reply, utf8: bool = False) -> PathCommand:
     try:
         text = argument.decode("utf-8")
     except UnicodeDecodeError:
@@ -82,14 +90,19 @@ def _parse_full(argument: bytes, word: str, syntax: Reply) -> PathCommand:
     path, rest = _split_path(text[len(word) :].lstrip(" "), syntax)
     if rest and not rest.startswith(" "):
         raise PermanentFailure(syntax)
+    utf8 = utf8 or (word == "FROM:" and "SMTPUTF8" in rest.upper().split())
+    parameters = _parameters(rest, utf8)
     if not path:
-        return PathCommand(None, _parameters(rest))
+        return PathCommand(None, parameters)
+    if not utf8 and not path.isascii():
+        # RFC 6531 3.5
+        raise PermanentFailure(replies.NEEDS_SMTPUTF8)
     try:
         address = _mailbox(path, bare_postmaster=word == "TO:")
     except AddressError as error:
         refuse = replies.bad_sender if word == "FROM:" else replies.bad_recipient
         raise PermanentFailure(refuse(str(error))) from None
-    return PathCommand(address, _parameters(rest))
+    return PathCommand(address, parameters)
 
 
 def _split_path(text: str, syntax: Reply) -> tuple[str, str]:
@@ -121,13 +134,22 @@ def _mailbox(path: str, bare_postmaster: bool) -> Address:
     if bare_postmaster and path.lower() == "postmaster":
         # RFC 5321 4.1.1.3: the one address without a domain.
         return Address(path, "")
-    return Address.parse(path)
+    return parse_mailbox(path)
 
 
-def _parameters(text: str) -> Parameters:
+def parse_mailbox(text: str) -> Address:
+    """A Mailbox, of more than ASCII where the caller lets it be (RFC 6531 3.3).  Raises ``AddressError``."""
+    if _INVISIBLE.search(text):
+        raise AddressError("the address has a control character")
+    return Address.parse(text, utf8=True)
+
+
+def _parameters(text: str, utf8: bool = False) -> Parameters:
     found: dict[str, str | None] = {}
-    for word in text.split():
-        match = _PARAMETER.match(word)
+    for word in text.split(" "):
+        if not word:
+            continue
+        match = (_PARAMETER_UTF8 if utf8 else _PARAMETER).match(word)
         if match is None:
             raise PermanentFailure(replies.PARAMETER_SYNTAX)
         keyword = match[1].upper()
@@ -137,18 +159,21 @@ def _parameters(text: str) -> Parameters:
     return found
 
 
-def parse_size(value: str | None) -> int:
-    """SIZE of MAIL: 1 to 20 digits (RFC 1870 4)."""
-    if value is None or not (value.isascii() and value.isdigit()) or len(value) > 20:
-        raise PermanentFailure(replies.PARAMETER_SYNTAX)
-    return int(value)
+class Chunk(NamedTuple):
+    """BDAT: how many octets follow, and whether they are the last; ``wellformed``: there is nothing else."""
+
+    size: int
+    last: bool
+    wellformed: bool = True
 
 
-def parse_body(value: str | None, allowed: frozenset[str]) -> str:
-    """BODY of MAIL, in capitals (RFC 6152 3)."""
-    if value is None or value.upper() not in allowed:
-        raise PermanentFailure(replies.PARAMETER_SYNTAX)
-    return value.upper()
+def parse_bdat(argument: bytes) -> Chunk | None:
+    """``chunk-size [LAST]`` (RFC 3030 2); None where the size cannot be read."""
+    words = argument.split()
+    if not words or not words[0].isdigit() or len(words[0]) > 20:
+        return None
+    last = len(words) == 2 and words[1].upper() == b"LAST"
+    return Chunk(int(words[0]), last, wellformed=last or len(words) == 1)
 
 
 def parse_greeting(argument: bytes) -> str:

@@ -1,10 +1,8 @@
 """An ESMTP session, server side: octets in, replies out; one command at a time (RFC 5321, RFC 2920).
 
-What it is: the state of one connection and the loop that feeds commands to ``commands/`` and writes what they
-return.  Commands return a ``Reply`` or something to wait for; only the session writes.
-Contract: exactly one reply to each command, in order, however the input was cut: while one command waits, no
-other is looked at, and a client that goes on sending is paused.  All replies to one segment go out in one
-write (RFC 2920 3.2).  No exception leaves the session.
+What it is: the state of one connection.  ``Turns`` feeds commands to it, ``commands/`` runs them; they return a
+``Reply`` or something to wait for, and only the session writes.
+Contract: see turns.py; nothing that a client said before TLS counts after it (RFC 3207 4.2).
 How it fails: what a command raises becomes its reply; unknown trouble is 451 and is logged.
 Limits: each from ``Context.limits``; the deadline is checked from outside by ``expire`` (see factory.py).
 """
@@ -13,63 +11,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
-
-from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mta import events
 from mta.envelope import Origin, Right
-from mta.reply import LOCAL_ERROR, MailFailure, Reply
-from mta.routing.values import Answer
+from mta.reply import Reply
 from mta.smtp import replies
 from mta.smtp.commands import find
-from mta.smtp.commands.data import cannot_store, end_of_data, take
-from mta.smtp.context import Context
+from mta.smtp.context import Context, ListenerTls
+from mta.smtp.patience import greeting
+from mta.smtp.standing import Standing, rights
 from mta.smtp.transaction import Transaction
-from mta.smtp.transport import direct_write
-from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
-from mta.waiting import Run, as_deferred, background, drive
-
-log = Logger()
+from mta.smtp.transport import Transport
+from mta.smtp.turns import Turns
 
 #: What a client does after a refused session gets little time: to read our 421.
 CLOSING_TIME = 30.0
 
 
-class Transport(Protocol):
-    """What a session needs of its transport."""
+class Handshake:
+    """A TLS handshake under way: the session waits for it as for a lookup.  Nothing can be said until its end."""
 
-    def write(self, data: bytes) -> object: ...
-    def loseConnection(self) -> object: ...
-    def abortConnection(self) -> object: ...
-    def pauseProducing(self) -> object: ...
-    def resumeProducing(self) -> object: ...
+    __slots__ = ("given_up", "greet")
+
+    def __init__(self, greet: bool) -> None:
+        self.greet = greet  # it came before the greeting
+        self.given_up = ""  # why we ended it
+
+    def cancel(self) -> None:
+        """It ends with the connection."""
 
 
-class Session:
+class Session(Turns):
     """One connection.  ``newest`` gives the listener's present context."""
 
     __slots__ = (
-        "_blocked",
-        "_closing",
-        "_deciding",
-        "_doing",
-        "_ended",
-        "_held",
-        "_named",
         "_newest",
-        "_out",
-        "_paused",
-        "_splitter",
-        "_stopping",
-        "_transport",
-        "_waiting",
-        "_write",
-        "client",
         "committing",
-        "context",
         "deadline",
         "errors",
         "helo",
@@ -80,22 +57,23 @@ class Session:
         "reverse_name",
         "rights",
         "session_deadline",
+        "standing",
+        "tls",
         "transaction",
         "transaction_deadline",
         "transactions",
     )
 
     def __init__(self, transport: Transport, newest: Callable[[], Context], client: str, port: int) -> None:
-        self._transport = transport
-        self._write = direct_write(transport)
         self._newest = newest
-        self.context = context = newest()
-        self.client = client
+        context = newest()
+        super().__init__(transport, context, client, find)
         self.port = port
+        self.standing = Standing(peer=client)
         self.rights: frozenset[Right] = context.rights_of(client)
         self.reverse_name = ""
-        self._named = False
         self.helo = ""
+        self.tls = ""  # what was negotiated, as text for people; "" in clear
         self.origin = Origin(listener=context.listener, protocol="SMTP", client=client, port=port)
         self.transaction: Transaction | None = None
         self.errors = 0
@@ -103,17 +81,6 @@ class Session:
         self.messages = 0
         self.transactions = 0
         self.committing = False  # the message had its final dot and is on its way into the spool
-        self._splitter = CommandSplitter(context.limits.command_line)
-        self._out: list[bytes] = []
-        self._held: list[bytes] = []
-        self._waiting: Run[Any] | None = None
-        self._doing = b""
-        self._deciding = False
-        self._paused = False  # reading is paused, because of either of the next two
-        self._blocked = False  # the client does not read its replies
-        self._ended = False  # the client has shut down its side: nothing more will come
-        self._closing = False
-        self._stopping = False  # it ends after the command under way
         now = context.seconds()
         self.session_deadline = now + context.limits.session_timeout
         self.transaction_deadline = float("inf")
@@ -122,37 +89,19 @@ class Session:
     # --- what the protocol calls ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Greet."""
-        self._write(self.context.banner.wire)
+        """Greet; on a listener with implicit TLS after the handshake (RFC 8314 3)."""
+        tls = self.context.tls
+        if tls is not None and tls.implicit:
+            self._start_tls(tls, greet=True)
+        else:
+            self._greet()
 
-    def feed(self, octets: bytes) -> None:
-        """Octets from the client."""
-        if self._closing:
-            return
-        if self._waiting is not None or self._blocked:
-            # It sends while its turn is over: keep this piece, and read no more until then.
-            self._held.append(octets)
-            self._pause()
-            return
-        try:
-            self._run(octets)
-        except Exception:
-            log.failure("session with {client} failed", client=self.client)
-            self.close(LOCAL_ERROR)
-
-    def blocked(self, blocked: bool) -> None:
-        """The transport's buffer of replies is full, or has emptied."""
-        self._blocked = blocked
-        if blocked:
-            self._pause()
-        elif self._waiting is None:
-            self._go_on_safely()
-
-    def input_ended(self) -> None:
-        """The client will send no more, but may well wait for its replies; then the connection ends."""
-        self._ended = True
-        if self._waiting is None and not self._blocked:
-            self._go_on_safely()
+    def _greet(self) -> None:
+        """At once, or after a time in which the client has to keep silent (patience.py)."""
+        if self.context.limits.greet_delay:
+            self._wait(greeting(self, self._held), b"")
+        else:
+            self._write(self.context.banner.wire)
 
     def expire(self, now: float) -> None:
         """See ``Timed``: a session past its deadline is closed (RFC 5321 4.5.3.2.7); a commit is waited for."""
@@ -160,6 +109,8 @@ class Session:
             return
         if self._closing:
             self._transport.abortConnection()
+        elif self.handshake is not None:
+            self._give_up(self.handshake, "it took too long")
         elif self._waiting is None:
             self.close(replies.TIMED_OUT)
         else:
@@ -181,7 +132,7 @@ class Session:
     def shut_down(self) -> None:
         """The service stops: 421, after the command under way has had its reply (RFC 5321 3.8)."""
         self._stopping = True
-        if self._waiting is None:
+        if self._waiting is None or self.handshake is not None:
             self.close(replies.SHUTTING_DOWN)
 
     def close(self, last: Reply | None = None) -> None:
@@ -189,10 +140,16 @@ class Session:
         if self._closing:
             return
         self._closing = True
+        if self.handshake is not None:
+            self._give_up(self.handshake, str(last or "the session ended"))
+            return
         if last is not None:
             self._out.append(last.wire)
         self._flush()
         self.reset()
+        if self.tls:
+            # Twisted's TLS says that it closes only once nobody is registered who might still write.
+            self._transport.unregisterProducer()
         self.deadline = self.context.seconds() + CLOSING_TIME
         self._transport.loseConnection()
 
@@ -207,7 +164,10 @@ class Session:
     def reset(self) -> None:
         """Forget the transaction and what it held (RFC 5321 4.1.1.5)."""
         transaction, self.transaction = self.transaction, None
+        self.intake = None
         self.transaction_deadline = float("inf")
+        if self.standing.forwarded:
+            self.standing.forwarded = {}
         if transaction is not None:
             self.context.memory.used -= transaction.charged
             if transaction.incoming is not None:
@@ -223,152 +183,66 @@ class Session:
             port=self.port,
             helo=name,
             reverse_name=self.reverse_name,
+            tls=self.tls,
+            login=self.standing.login,
         )
 
-    def look_up_name(self) -> None:
-        """Ask for the client's reverse name, once; it stands in Received if it comes in time, nobody waits."""
-        if self._named or not self.client:
-            return
-        self._named = True
+    @property
+    def closing(self) -> bool:
+        """Nothing that is still answered will be sent."""
+        return self._closing
 
-        def found(answer: Answer) -> None:
-            if answer.records:
-                self.reverse_name = str(answer.records[0])
-                self.origin = replace(self.origin, reverse_name=self.reverse_name)
+    @property
+    def handshake(self) -> Handshake | None:
+        """The TLS handshake under way."""
+        return self._waiting if isinstance(self._waiting, Handshake) else None
 
-        background(as_deferred(self.context.resolver.ptr(self.client)).addCallback(found), "reverse lookup")
+    def _give_up(self, handshake: Handshake, why: str) -> None:
+        handshake.given_up = why
+        self._closing = True
+        self._transport.abortConnection()
+
+    def secured(self, tls: str) -> None:
+        """The handshake is done; ``tls`` says what was negotiated.  The session begins anew (RFC 3207 4.2)."""
+        handshake = self.handshake
+        assert handshake is not None
+        self._waiting, self._must_read = None, False
+        self.tls = tls
+        self.helo = ""
+        self.reset()
+        self.renew_context()
+        self.origin = replace(self.origin, protocol="SMTP", helo="", tls=tls, login="")
+        now = self.context.seconds()
+        self.deadline = min(now + self.context.limits.command_timeout, self.session_deadline)
+        self.context.emit(events.TLS_STARTED(client=self.client, tls=tls), "")
+        if handshake.greet:
+            self._greet()
+
+    def _start_tls(self, tls: ListenerTls, greet: bool = False) -> None:
+        """From here on the transport speaks TLS.  What was sent before it is never run (CVE-2011-0411)."""
+        self._flush()
+        self._splitter.take_rest()
+        self._held.clear()
+        self._waiting, self._must_read = Handshake(greet), True
+        self.deadline = min(self.context.seconds() + tls.handshake_timeout, self.session_deadline)
+        self._transport.startTLS(tls.creator)
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()
 
     def renew_context(self) -> None:
         """From here on the newest configuration."""
         newest = self._newest()
         if newest is not self.context:
             self.context = newest
-            self.rights = newest.rights_of(self.client)
+            self.rights = rights(self)
             self._splitter.limit = newest.limits.command_line
 
-    # --- the loop ------------------------------------------------------------------------------------------
+    # --- what the loop calls -------------------------------------------------------------------------------
 
-    def _run(self, octets: bytes) -> None:
-        transaction = self.transaction
-        if transaction is not None and transaction.decoder is not None:
-            self._data(transaction, octets)
-        else:
-            self._splitter.feed(octets)
-        while self._waiting is None and not self._closing:
-            transaction = self.transaction
-            if transaction is not None and transaction.decoder is not None:
-                if not self._splitter.waiting:
-                    break
-                self._data(transaction, self._splitter.take_rest())
-                continue
-            try:
-                line = self._splitter.next_line()
-            except BadLine as error:
-                too_long = isinstance(error, LineTooLong)
-                self._answer(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, b"")
-                continue
-            if line is None:
-                break
-            self._command(line)
-        self._flush()
-
-    def _command(self, line: bytes) -> None:
-        verb, _, argument = line.rstrip(b" \t").partition(b" ")
-        name = verb.upper()
-        if b"\r" in line or b"\0" in line:
-            self._answer(replies.BAD_LINE, b"")
-            return
-        try:
-            answer = find(name)(self, argument.strip(b" \t"))
-            if isinstance(answer, Reply):
-                self._answer(answer, name)
-            else:
-                self._wait(answer, name)
-        except Exception as error:
-            self._answer(self._trouble(error), name)
-
-    def _wait(self, coroutine: Any, name: bytes) -> None:
-        """Drive a command that may have to wait; go on when it is done."""
-        self._doing = name
-        self._deciding = True  # its reply, if it comes at once, is answered in the loop that is running
-        self._waiting = drive(coroutine, self._finished)
-        self._deciding = False
-
-    def _finished(self, reply: Reply | Failure | None) -> None:
-        if self._closing and isinstance(reply, Failure) and isinstance(reply.value, CancelledError):
-            self._waiting = None  # cancelled by ourselves; by anybody else it is trouble like any other
-            return
-        if isinstance(reply, Failure):
-            reply = self._trouble(reply.value)
-        if self._deciding:
-            self._answer(reply, self._doing)
-            return
-        self._waiting = None
-        if self._closing:
-            return
-        try:
-            self._answer(reply, self._doing)
-            if self._stopping:
-                self.close(replies.SHUTTING_DOWN)
-            self._flush()
-            self._go_on()
-        except Exception:
-            log.failure("session with {client} failed", client=self.client)
-            self.close(LOCAL_ERROR)
-
-    def _data(self, transaction: Transaction, octets: bytes) -> None:
+    def _data_awaited(self) -> None:
         now = self.context.seconds()
         self.deadline = min(now + self.context.limits.data_timeout, self.transaction_deadline, self.session_deadline)
-        wait = take(self, transaction, octets)
-        decoder = transaction.decoder
-        assert decoder is not None
-        if decoder.done:
-            self._splitter.feed(decoder.rest)
-            decoder.rest = b""
-        if wait is not None:
-            self._wait(self._after(wait, transaction), b"DATA")
-        elif decoder.done:
-            self._wait(end_of_data(self, transaction), b"DATA")
-
-    async def _after(self, wait: Any, transaction: Transaction) -> Reply | None:
-        """The spool wants time; then the end of data, if it has come meanwhile."""
-        try:
-            await wait
-        except CancelledError:
-            raise
-        except Exception as error:
-            cannot_store(self, transaction, error)
-        decoder = transaction.decoder
-        if decoder is not None and decoder.done:
-            return await end_of_data(self, transaction)
-        return None
-
-    def _go_on_safely(self) -> None:
-        try:
-            self._go_on()
-        except Exception:
-            log.failure("session with {client} failed", client=self.client)
-            self.close(LOCAL_ERROR)
-
-    def _go_on(self) -> None:
-        """Take up what was kept while a command waited, then let the client send again."""
-        while self._held and self._waiting is None and not self._blocked and not self._closing:
-            held = b"".join(self._held)
-            self._held.clear()
-            self._run(held)
-        if self._waiting is None and not self._blocked and not self._closing:
-            self._run(b"")
-            if self._waiting is None and not self._blocked and not self._closing:
-                if self._ended:
-                    self.close()
-                elif self._paused:
-                    self._paused = False
-                    self._transport.resumeProducing()
-
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self._transport.pauseProducing()
 
     def _answer(self, reply: Reply | None, name: bytes) -> None:
         """Queue the reply to one command; count it if it is an error."""
@@ -392,17 +266,10 @@ class Session:
         elif reply.code == 221:
             self.close()
             return
+        elif reply is replies.START_TLS:
+            tls = self.context.tls
+            assert tls is not None
+            self._start_tls(tls)
+            return
         now = self.context.seconds()
         self.deadline = min(now + limits.command_timeout, self.transaction_deadline, self.session_deadline)
-
-    def _trouble(self, error: BaseException | None) -> Reply:
-        if isinstance(error, MailFailure):
-            return error.reply
-        log.failure("a command of {client} failed", failure=Failure(error), client=self.client)
-        return LOCAL_ERROR
-
-    def _flush(self) -> None:
-        if self._out:
-            out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
-            self._write(out)

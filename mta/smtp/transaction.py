@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from mta.address import Address, ReversePath
+from mta.address import ReversePath
 from mta.interfaces import IIncoming
+from mta.routing.recipients import Forward
 from mta.routing.values import Question
-from mta.smtp.wire import DataDecoder
+from mta.smtp.wire import ChunkDecoder, DataDecoder
 
 HEADER_END = b"\r\n\r\n"
+
+
+class Terms(NamedTuple):
+    """What MAIL asked for the whole message, granted; as ``Envelope`` has them, and the priority for ``Recipient``.
+
+    ``changed``: the priority is not the one that was asked for (RFC 6710 4.1).
+    """
+
+    ret: str = ""
+    envid: str = ""
+    smtputf8: bool = False
+    requiretls: bool = False
+    deliver_by: int = 0
+    by_mode: str = ""
+    hold_until: int = 0
+    priority: int = 0
+    changed: bool = False
+
+
+#: What most mail asks for.
+PLAIN = Terms()
 
 
 class Transaction:
@@ -32,18 +54,20 @@ class Transaction:
         "refused",
         "reverse_path",
         "size",
+        "terms",
         "too_big",
         "trouble",
     )
 
-    def __init__(self, reverse_path: ReversePath, size: int, body: str) -> None:
+    def __init__(self, reverse_path: ReversePath, size: int, body: str, terms: Terms = PLAIN) -> None:
         self.reverse_path = reverse_path
         self.size = size
         self.body = body
-        self.recipients: list[Address] = []
+        self.terms = terms
+        self.recipients: list[Forward] = []
         self.refused = 0
         self.facts: dict[Question, Any] = {}
-        self.decoder: DataDecoder | None = None
+        self.decoder: DataDecoder | ChunkDecoder | None = None  # DATA, or a first BDAT, has begun the message
         self.incoming: IIncoming | None = None
         self.header = b""
         self.header_done = False

@@ -1,8 +1,9 @@
-"""Writing to a TCP connection without a detour through the reactor.
+"""What a session needs of its transport, and writing to a TCP connection without a detour through the reactor.
 
-What it is: Twisted's ``write`` only buffers, asks the reactor to watch for writability (a system call), and sends in
-the next round (another round, and a system call to stop watching).  A reply of fifty octets to a client that waits
-for it fits into the socket's buffer nearly always: it is sent at once, and only what does not fit takes the detour.
+What it is: ``direct_write``; Twisted's ``write`` only buffers, asks the reactor to watch for writability (a system
+call), and sends in the next round (another round, and a system call to stop watching).  A reply of fifty octets to a
+client that waits for it fits into the socket's buffer nearly always: it is sent at once, and only what does not fit
+takes the detour.
 Measured: a third of the CPU of a small message.
 Contract: order is kept, since nothing is sent directly while anything is buffered; errors come where they always come
 from, the reactor.  Transports of other kinds (TLS, UNIX, tests) are written to as usual.
@@ -11,9 +12,21 @@ from, the reactor.  Transports of other kinds (TLS, UNIX, tests) are written to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection
+
+
+class Transport(Protocol):
+    """What a session needs of its transport."""
+
+    def write(self, data: bytes) -> object: ...
+    def loseConnection(self) -> object: ...
+    def abortConnection(self) -> object: ...
+    def pauseProducing(self) -> object: ...
+    def resumeProducing(self) -> object: ...
+    def unregisterProducer(self) -> object: ...
+    def startTLS(self, contextFactory: Any) -> object: ...
 
 
 def direct_write(transport: Any) -> Callable[[bytes], None]:

@@ -9,7 +9,7 @@ Limits: a line is given up, not buffered, once it is over its limit; so is a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +18,8 @@ from mta.reply import Reply
 CRLF: Final = b"\r\n"
 _END: Final = b"\r\n.\r\n"
 _DOT: Final = 0x2E
+_DOT_LINE: Final = b"\r\n."
+_NOTHING_LONGER: Final[Mapping[bytes, int]] = {}
 
 
 class BadLine(Exception):
@@ -33,17 +35,19 @@ class BareNewline(BadLine):
 
 
 class CommandSplitter:
-    """Octets of a client, as command lines; what follows can be taken raw for DATA.
+    """Octets of a client, as command lines; what follows can be taken raw for DATA and BDAT.
 
-    ``limit`` counts the line with its CRLF.  Memory: at most ``limit`` octets of an unfinished line plus the
-    chunk that the network gave.  A bare LF ends a line that is refused, so that a person who types into
-    ``nc`` is told what is wrong; nothing that stands before one is ever run.
+    ``limit`` counts the line with its CRLF; ``longer`` has verbs of four letters whose lines may have so many octets
+    more.  Memory: at most the longest line and the chunk that the network gave.  A bare LF ends a line that is
+    refused, so that a person who types into ``nc`` is told what is wrong; nothing that stands before one is ever
+    run.
     """
 
-    __slots__ = ("_buffer", "_skipping", "_start", "limit")
+    __slots__ = ("_buffer", "_longer", "_skipping", "_start", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, longer: Mapping[bytes, int] = _NOTHING_LONGER) -> None:
         self.limit = limit
+        self._longer = longer
         self._buffer = b""
         self._start = 0  # what stands before it has been given out
         self._skipping = False
@@ -60,12 +64,13 @@ class CommandSplitter:
         start = self._start
         end = self._buffer.find(b"\n", start)
         if end < 0:
-            if self._skipping or len(self._buffer) - start > self.limit:
+            size = len(self._buffer) - start
+            if self._skipping or (size > self.limit and self._too_long(start, start + size)):
                 self._skipping = True
                 self._buffer, self._start = b"", 0
             return None
         self._start = end + 1
-        if self._skipping or end + 1 - start > self.limit:
+        if self._skipping or (end + 1 - start > self.limit and self._too_long(start, end + 1)):
             self._skipping = False
             raise LineTooLong
         line = self._buffer[start:end]
@@ -73,11 +78,20 @@ class CommandSplitter:
             raise BareNewline
         return line[:-1]
 
+    def _too_long(self, start: int, end: int) -> bool:
+        return end - start > self.limit + self._longer.get(self._buffer[start : start + 4].upper(), 0)
+
     def take_rest(self) -> bytes:
         """All octets not given out yet: the beginning of data, or what is thrown away at STARTTLS."""
         rest = self._buffer[self._start :]
         self._buffer, self._start = b"", 0
         return rest
+
+    def take(self, most: int) -> bytes:
+        """Octets not given out yet, so many at the most: the beginning of a chunk (RFC 3030 2)."""
+        taken = self._buffer[self._start : self._start + most]
+        self._start += len(taken)
+        return taken
 
     @property
     def waiting(self) -> int:
@@ -85,60 +99,21 @@ class CommandSplitter:
         return len(self._buffer) - self._start
 
 
-class DataDecoder:
-    """Message data after 354, until its end.
+class _Octets:
+    """What is remembered of the octets of a message.  ``_note`` takes pieces that do not cut a CRLF."""
 
-    ``feed`` returns the octets of the message (dots unstuffed) that are certain now; ``done`` is true once
-    CRLF.CRLF has passed, and ``rest`` is what came after it.  What is wrong with the data is remembered, not
-    raised: the reader goes on to the true end (RFC 5321 4.5.3.1.6: the rest is never taken as commands).
-    """
-
-    __slots__ = (
-        "_line",
-        "_line_limit",
-        "_tail",
-        "bare",
-        "done",
-        "eight_bit",
-        "line_too_long",
-        "nul",
-        "rest",
-        "size",
-    )
+    __slots__ = ("_line", "_line_limit", "bare", "done", "eight_bit", "line_too_long", "nul", "rest", "size")
 
     def __init__(self, line_limit: int) -> None:
         self._line_limit = line_limit
-        self._tail = CRLF  # data begins at the start of a line: the same as after a CRLF that is not data
-        self._line = -2  # octets of the line under way, less the CRLF that stands in for the start
-        self.size = -2  # octets of the message so far
+        self._line = 0  # octets of the line under way
+        self.size = 0  # octets of the message so far
         self.done = False
         self.rest = b""
         self.bare = False  # a CR or LF that is not part of CRLF
         self.nul = False
         self.eight_bit = False
         self.line_too_long = False
-
-    def feed(self, octets: bytes) -> bytes:
-        first = self.size < 0
-        data = self._tail + octets
-        end = data.find(_END)
-        if end >= 0:
-            self.done = True
-            self.rest = data[end + 5 :]
-            data = data[: end + 2]
-            self._tail = b""
-        else:
-            keep = _undecided(data)
-            self._tail = data[len(data) - keep :]
-            data = data[: len(data) - keep]
-        if not data:
-            return b""
-        if b"\r\n." in data:
-            # RFC 5321 4.5.2: the dot goes; a line of one dot alone was the end, found above.
-            data = data.replace(b"\r\n.", CRLF)
-        self._note(data)
-        self.size += len(data)
-        return data[2:] if first else data
 
     def _note(self, data: bytes) -> None:
         lines = data.count(b"\n")
@@ -170,6 +145,98 @@ class DataDecoder:
                 return
             start = end + 2
         self._line = size - data.rfind(CRLF) - 2
+
+
+class DataDecoder(_Octets):
+    """Message data after 354, until its end.
+
+    ``feed`` returns the octets of the message (dots unstuffed) that are certain now; ``done`` is true once
+    CRLF.CRLF has passed, and ``rest`` is what came after it.  What is wrong with the data is remembered, not
+    raised: the reader goes on to the true end (RFC 5321 4.5.3.1.6: the rest is never taken as commands).
+    """
+
+    __slots__ = ("_tail",)
+
+    def __init__(self, line_limit: int) -> None:
+        super().__init__(line_limit)
+        # Data begins at the start of a line: the same as after a CRLF that is not data, and not counted.
+        self._tail = CRLF
+        self._line = self.size = -2
+
+    def feed(self, octets: bytes) -> bytes:
+        first = self.size < 0
+        data = self._tail + octets
+        # One scan for both: RFC 5321 4.5.2: the first dot of a line goes, and a line of one dot alone is the end.
+        pieces = data.split(_DOT_LINE)
+        if len(pieces) > 1 and (end := _end(pieces)):
+            self.done = True
+            self.rest = _DOT_LINE.join(pieces[end:])[2:]
+            self._tail = b""
+            data = CRLF.join(pieces[:end]) + CRLF
+        else:
+            keep = _undecided(data)
+            self._tail = data[len(data) - keep :]
+            if keep > 2:
+                pieces.pop()
+                keep = 0
+            data = CRLF.join(pieces) if len(pieces) > 1 else pieces[0]
+            data = data[: len(data) - keep]
+        if not data:
+            return b""
+        self._note(data)
+        self.size += len(data)
+        return data[2:] if first else data
+
+
+class ChunkDecoder(_Octets):
+    """Message data in chunks of known size, by BDAT (RFC 3030 2): one decoder for all chunks of a message.
+
+    ``begin`` a chunk, then ``feed``: ``done`` is true once all its octets have passed, and ``rest`` is what came
+    after them.  ``binary``: the octets are no lines (RFC 3030 3), so neither bare CR, LF and NUL nor long lines
+    are anything to tell.
+    """
+
+    __slots__ = ("_binary", "_cr", "wanted")
+
+    def __init__(self, line_limit: int, binary: bool = False) -> None:
+        super().__init__(line_limit)
+        self._binary = binary
+        self._cr = False  # the last octet was a CR, whose LF may yet come
+        self.wanted = 0  # octets of this chunk that are still to come
+
+    def begin(self, size: int) -> None:
+        """A chunk of so many octets begins."""
+        self.wanted = size
+        self.done = size == 0
+
+    def feed(self, octets: bytes) -> bytes:
+        piece, self.rest = octets[: self.wanted], octets[self.wanted :]
+        self.wanted -= len(piece)
+        self.done = self.wanted == 0
+        self.size += len(piece)
+        if self._binary:
+            self.eight_bit = self.eight_bit or not piece.isascii()
+            return piece
+        data = b"\r" + piece if self._cr else piece
+        if piece:
+            self._cr = data.endswith(b"\r")
+            self._note(data[:-1] if self._cr else data)
+        return piece
+
+    def end(self) -> None:
+        """The last chunk has passed: nothing can complete its last octet."""
+        if self._cr:
+            self.bare = True
+
+
+def _end(pieces: list[bytes]) -> int:
+    """What stood between ``CRLF.`` and ``CRLF.``: the index of the first that is a line of one dot, else 0."""
+    last = len(pieces) - 1
+    for index, piece in enumerate(pieces):
+        # Nothing before the next ``CRLF.``: its CRLF ends this line.
+        if index and (piece[:2] == CRLF or (not piece and index < last)):
+            return index
+    return 0
 
 
 def _undecided(data: bytes) -> int:
@@ -248,7 +315,9 @@ class ReplyParser:
             reply = known or self._line(line[:-1] if line.endswith(b"\r") else line)
             if reply is not None:
                 yield reply
-        if len(self._buffer) > self.MAX_LINE:
+        # One more for a CR: a line must not be too long only because the network cut it in front of its LF.
+        # One more for a CR: a line must not be too long only because the network cut it in front of its LF.
+        if len(self._buffer) > self.MAX_LINE + 1:
             raise BadReply("a reply line without end")
 
     def _line(self, line: bytes) -> Reply | None:

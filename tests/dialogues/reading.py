@@ -16,9 +16,11 @@ class Dialogue:
 
     name: str
     client: str = "203.0.113.9"
+    listener: str = "mx"
     steps: list[tuple[bytes, list[str]]] = field(default_factory=list)  # octets sent, replies that follow
     closed: bool = False
     messages: int | None = None
+    tls: str = ""  # "no": in clear alone; "yes": over TLS alone
 
     @property
     def octets(self) -> bytes:
@@ -52,6 +54,10 @@ def load(path: Path) -> Dialogue:
             dialogue.steps[-1][1].append(rest)
         elif kind == "client":
             dialogue.client = rest
+        elif kind == "listener":
+            dialogue.listener = rest
+        elif kind == "tls":
+            dialogue.tls = rest
         elif kind == "messages":
             dialogue.messages = int(rest)
         elif kind == "closed":

@@ -1,18 +1,20 @@
-"""The dialogue files against the running daemon over real sockets: whole, in one segment, byte by byte.
+"""The dialogue files against the running daemon over real sockets: whole, in one segment, byte by byte; in clear,
+after STARTTLS and over implicit TLS.
 
-See tests/dialogues/README.rst.  A client who may relay is one at 127.0.1.1, all others are at 127.0.2.1.  The queue
-is at rest, so that what was accepted can be counted in the spool.
+See tests/dialogues/README.rst.  A client who may relay is one at 127.0.1.1, who may say XCLIENT one at 127.0.3.1, all
+others are at 127.0.2.1.  The queue is at rest, so that what was accepted can be counted in the spool.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import unittest
 from collections.abc import Callable
 from typing import BinaryIO, ClassVar
 
 from tests.dialogues.reading import FILES, Dialogue, load
-from tests.integration.tools import DEADLINE, Daemon
+from tests.integration.tools import DEADLINE, Daemon, free_port
 
 #: As tests/unit/smtp/harness.py has them.
 CONFIGURATION = """\
@@ -20,7 +22,7 @@ CONFIGURATION = """\
 relay = true
 
 [relay]
-networks = ["127.0.1.0/24"]
+networks = ["127.0.1.0/24", "10.0.0.0/8"]
 
 [queue]
 active = 0
@@ -37,15 +39,29 @@ errors = 10
 idle_commands = 20
 transactions = 50
 received_hops = 5
+future_release = "1h"
 """
-RELAY_CLIENT = "10.1.2.3"
+LMTP = """
+[[listen]]
+name = "lmtp"
+endpoint = "tcp:{port}:interface=127.0.0.1"
+service = "lmtp"
+"""
+IMPLICIT = """
+[[listen]]
+name = "{service}-implicit"
+endpoint = "tcp:{port}:interface=127.0.0.1"
+service = "{service}"
+tls = "implicit"
+"""
+SOURCES = {"10.1.2.3": "127.0.1.1", "198.51.100.7": "127.0.3.1"}
 
 
 class Connection:
     """A client's end: reads the last line of each reply."""
 
     def __init__(self, port: int, client: str) -> None:
-        source = "127.0.1.1" if client == RELAY_CLIENT else "127.0.2.1"
+        source = SOURCES.get(client, "127.0.2.1")
         self.sock = socket.create_connection(("127.0.0.1", port), DEADLINE, source_address=(source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file: BinaryIO = self.sock.makefile("rb")
@@ -76,14 +92,64 @@ class Connection:
         self.sock.close()
 
 
+def unverified() -> ssl.SSLContext:
+    """A client that takes any certificate, as MTAs do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Encrypted(Connection):
+    """The same over TLS: from the first octet, or after the greeting, which is then the first reply all the same."""
+
+    sock: ssl.SSLSocket
+
+    def __init__(self, port: int, client: str, implicit: bool) -> None:
+        super().__init__(port, client)
+        self._greeting: list[str] = []
+        if not implicit:
+            self._greeting = super().replies(1)
+            self.sock.sendall(b"STARTTLS\r\n")
+            (ready,) = super().replies(1)
+            assert ready.startswith("220 "), ready
+        self.file.close()
+        self.sock = unverified().wrap_socket(self.sock)
+        self.file = self.sock.makefile("rb")
+
+    def replies(self, count: int) -> list[str]:
+        greeting, self._greeting = self._greeting[:count], self._greeting[count:]
+        return greeting + super().replies(count - len(greeting))
+
+    def rest(self, closed: bool) -> bytes:
+        if closed:
+            return self.file.read()
+        self.sock.setblocking(False)
+        try:
+            found: bytes = self.file.peek(1)  # type: ignore[attr-defined]
+        except ssl.SSLWantReadError:
+            self.sock.settimeout(DEADLINE)
+            self.sock.unwrap()  # raises where anything but the end comes
+            return b""
+        return found or b"the server has closed"
+
+
 class Dialogues(unittest.TestCase):
     """One test a file and way of sending; made below."""
 
     daemon: ClassVar[Daemon]
+    lmtp_port: ClassVar[int]
+    implicit_ports: ClassVar[dict[str, int]]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.daemon = cls.enterClassContext(Daemon(CONFIGURATION, start=False))
+        cls.lmtp_port = free_port()
+        cls.implicit_ports = {service: free_port() for service in ("mx", "lmtp")}
+        more = CONFIGURATION + LMTP.format(port=cls.lmtp_port)
+        for service, port in cls.implicit_ports.items():
+            more += IMPLICIT.format(service=service, port=port)
+        cls.daemon = cls.enterClassContext(Daemon(more, start=False))
+        cls.daemon.change('service = "mx"\n', 'service = "mx"\nxclient = ["127.0.3.1"]\nxforward = ["127.0.3.1"]\n')
         cls.daemon.folder.joinpath("aliases").write_text("info: bob\nloop: loop2\nloop2: loop\n")
         cls.daemon.folder.joinpath("mailboxes").write_text("ann\nbob\npostmaster\n")
         cls.daemon.start()
@@ -96,9 +162,15 @@ class Dialogues(unittest.TestCase):
         for want, reply in zip(expected, got, strict=True):
             self.assertTrue(reply.startswith(want), (want, reply, got))
 
-    def run_dialogue(self, dialogue: Dialogue, say: Callable[[Connection, Dialogue], None]) -> None:
+    def connect(self, dialogue: Dialogue, tls: str) -> Connection:
+        if tls == "implicit":
+            return Encrypted(self.implicit_ports[dialogue.listener], dialogue.client, True)
+        port = self.lmtp_port if dialogue.listener == "lmtp" else self.daemon.port
+        return Encrypted(port, dialogue.client, False) if tls else Connection(port, dialogue.client)
+
+    def run_dialogue(self, dialogue: Dialogue, tls: str, say: Callable[[Connection, Dialogue], None]) -> None:
         before = self.count()
-        connection = Connection(self.daemon.port, dialogue.client)
+        connection = self.connect(dialogue, tls)
         try:
             say(connection, dialogue)
             self.assertEqual(connection.rest(dialogue.closed), b"", "nothing but the replies")
@@ -119,18 +191,26 @@ class Dialogues(unittest.TestCase):
     def byte_by_byte(self, connection: Connection, dialogue: Dialogue) -> None:
         for sent, expected in dialogue.steps:
             for place in range(len(sent)):
-                connection.sock.sendall(sent[place : place + 1])
+                try:
+                    connection.sock.sendall(sent[place : place + 1])
+                except OSError:
+                    if not dialogue.closed:  # where it is, that may come before the last octet
+                        raise
             self.same(expected, connection.replies(len(expected)))
 
 
-def _make(way: str, dialogue: Dialogue) -> Callable[[Dialogues], None]:
+def _make(way: str, dialogue: Dialogue, tls: str) -> Callable[[Dialogues], None]:
     def test(self: Dialogues) -> None:
-        self.run_dialogue(dialogue, getattr(self, way))
+        self.run_dialogue(dialogue, tls, getattr(self, way))
 
     return test
 
 
 for _path in FILES:
-    for _way in ("step_by_step", "one_segment", "byte_by_byte"):
-        _name = f"test_{_path.stem.replace('-', '_')}_{_way}"
-        setattr(Dialogues, _name, _make(_way, load(_path)))
+    _dialogue = load(_path)
+    for _tls in ("", "starttls", "implicit"):
+        if _dialogue.tls == ("no" if _tls else "yes"):
+            continue
+        for _way in ("step_by_step", "one_segment", "byte_by_byte"):
+            _name = f"test_{_path.stem.replace('-', '_')}_{_way}" + (f"_{_tls}" if _tls else "")
+            setattr(Dialogues, _name, _make(_way, _dialogue, _tls))

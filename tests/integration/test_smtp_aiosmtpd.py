@@ -47,7 +47,7 @@ class Chunks:
 class Message:
     id = "0123456789ABC"
 
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: bytes, **envelope: Any) -> None:
         self.octets = octets
         self.size = len(octets)
         self.envelope = OurEnvelope(
@@ -55,7 +55,11 @@ class Message:
             reverse_path=Address("ann", "a.example"),
             arrived=0,
             eight_bit=not octets.isascii(),
+            **envelope,
         )
+
+    def header(self, edits: Any = ()) -> bytes:
+        return self.octets.partition(b"\r\n\r\n")[0]
 
     def open(self, prefix: bytes = b"", edits: Any = ()) -> Chunks:
         return Chunks(prefix + self.octets)
@@ -84,18 +88,13 @@ class Handler:
         return "250 2.0.0 taken"
 
 
-class Aiosmtpd(TestCase):
+class Sending(TestCase):
+    """The service on the reactor of the process, and batches to send."""
+
     timeout = 30
+    service: SmtpDelivery
 
-    def setUp(self) -> None:
-        self.handler = Handler()
-        port = free_port()
-        server = Controller(self.handler, hostname="127.0.0.1", port=port, data_size_limit=8_000_000, decode_data=False)
-        server.start()
-        self.addCleanup(server.stop)
-        self.service = self.make_service(port)
-
-    def make_service(self, port: int) -> SmtpDelivery:
+    def make_service(self, port: int, **more: Any) -> SmtpDelivery:
         services = Services(
             name="internet",
             hostname="out.a.example",
@@ -107,23 +106,35 @@ class Aiosmtpd(TestCase):
             table=lambda name: self.fail("no table is needed"),
             emit=lambda event, id: None,
         )
-        options = SmtpOptions(port=port, private_networks=(ip_network("127.0.0.0/8"),))
+        options = SmtpOptions(port=port, private_networks=(ip_network("127.0.0.0/8"),), **more)
         service = SmtpDelivery(options, services)
         self.addCleanup(lambda: Deferred.fromCoroutine(service.stop(5)))
         return service
 
     @inlineCallbacks
-    def deliver(self, octets: bytes, *addresses: str) -> Generator[Deferred[None], None, list[Outcome]]:
+    def deliver(
+        self, octets: bytes, *addresses: str, **envelope: Any
+    ) -> Generator[Deferred[None], None, list[Outcome]]:
         route = Route(destination=Destination("internet", "b.example"))
         recipients = [
             Recipient(id=number, address=found, original=found, destination=route.destination, due=0)
-            for number, found in enumerate(Address.parse(address) for address in addresses)
+            for number, found in enumerate(Address.parse(address, utf8=True) for address in addresses)
         ]
-        message: Any = Message(octets)
+        message: Any = Message(octets, **envelope)
         batch = Batch(message, recipients, route, 1e12)
         yield self.service.deliver(batch)
         self.assertEqual(batch.pending, ())
         return sorted(batch.close(LOCAL_ERROR), key=lambda outcome: outcome.recipient)
+
+
+class Aiosmtpd(Sending):
+    def setUp(self) -> None:
+        self.handler = Handler()
+        port = free_port()
+        server = Controller(self.handler, hostname="127.0.0.1", port=port, data_size_limit=8_000_000, decode_data=False)
+        server.start()
+        self.addCleanup(server.stop)
+        self.service = self.make_service(port)
 
     @inlineCallbacks
     def test_messages_arrive_as_they_were(self) -> Generator[Deferred[Any], Any, None]:
@@ -152,3 +163,32 @@ class Aiosmtpd(TestCase):
         outcomes = yield self.deliver(SMALL, "bob@b.example")
         self.assertEqual((outcomes[0].status, outcomes[0].reply.enhanced), ("deferred", "4.4.1"))
         self.assertIn("refused", outcomes[0].reply.text)
+
+
+class International(Sending):
+    """aiosmtpd with SMTPUTF8 and without it."""
+
+    def start(self, smtputf8: bool) -> None:
+        self.handler = Handler()
+        port = free_port()
+        server = Controller(self.handler, hostname="127.0.0.1", port=port, decode_data=False, enable_SMTPUTF8=smtputf8)
+        server.start()
+        self.addCleanup(server.stop)
+        self.service = self.make_service(port)
+
+    @inlineCallbacks
+    def test_address_and_header_arrive(self) -> Generator[Deferred[Any], Any, None]:
+        # RFC 6531 3.4
+        self.start(smtputf8=True)
+        octets = "Subject: gr\xfc\xdfe\r\n\r\nx\r\n".encode()
+        outcomes = yield self.deliver(octets, "b\xf8b@b.example", smtputf8=True)
+        self.assertEqual(outcomes[0].status, "relayed", outcomes[0].reply)
+        self.assertEqual(self.handler.taken, [(["b\xf8b@b.example"], octets)])
+
+    @inlineCallbacks
+    def test_host_without_it(self) -> Generator[Deferred[Any], Any, None]:
+        # RFC 6531 3.2
+        self.start(smtputf8=False)
+        outcomes = yield self.deliver(SMALL, "b\xf8b@b.example", "bob@b.example", smtputf8=True)
+        self.assertEqual([outcome.status for outcome in outcomes], ["failed", "relayed"])
+        self.assertEqual(outcomes[0].reply.enhanced, "5.6.7")

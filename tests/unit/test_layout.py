@@ -20,6 +20,7 @@ PURE = (
     "smtp/wire.py",
     "smtp/grammar.py",
     "smtp/extensions.py",
+    "smtp/parameters.py",
     "message/",
     "queue/schedule.py",
     "queue/destination.py",
@@ -33,7 +34,10 @@ PURE = (
     "routing/patterns.py",
     "spool/values.py",
     "bounce/decide.py",
+    "bounce/explain.py",
+    "bounce/human.py",
     "bounce/report.py",
+    "bounce/status.py",
 )
 NETWORKING = (
     "twisted.internet",

@@ -1,23 +1,25 @@
-"""DATA (RFC 5321 4.1.1.4): taking the octets, and what happens at their end, as a list of named steps.
+"""DATA (RFC 5321 4.1.1.4), and what happens at the end of a message, as a list of named steps.
 
 The 250 means durable: it is returned only after ``spool.commit``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from mta import events
-from mta.envelope import Envelope
-from mta.interfaces import Maybe
+from mta.envelope import Envelope, Origin, Right
 from mta.message.edits import Edit
 from mta.message.header import Header, scan
-from mta.message.trace import missing_fields, received
+from mta.message.trace import cut_fields, missing_fields, protocol_name, received
 from mta.reply import PermanentFailure, Reply
 from mta.routing.recipients import Leads, lead
 from mta.smtp import replies
+from mta.smtp.intake import Ending, MessageIntake, begin_message, check_octets
+from mta.smtp.lmtp import end_for_each
 from mta.smtp.transaction import Transaction
 from mta.smtp.wire import DataDecoder
 
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: What a session keeps of a body in memory before the spool writes it to a file; see ``spool/incoming.py``.
-IN_MEMORY: Final = 64 * 1024
-
 
 def data(session: Session, argument: bytes) -> Reply:
     if argument:
@@ -36,165 +35,179 @@ def data(session: Session, argument: bytes) -> Reply:
     transaction = session.transaction
     if transaction is None:
         return replies.NEEDS_MAIL
-    if not transaction.recipients:
-        # RFC 5321 4.1.1.4, 3.3
-        return replies.NO_RECIPIENTS if transaction.refused else replies.NEEDS_RCPT
-    context = session.context
-    unhealthy = context.spool.unhealthy()
-    if unhealthy is not None:
-        return unhealthy
-    if context.memory.used >= context.limits.memory:
-        return replies.NO_MEMORY
-    transaction.incoming = context.spool.begin(transaction.size)
-    transaction.decoder = DataDecoder(context.limits.data_line)
+    if transaction.decoder is not None:
+        # RFC 3030 2: DATA and BDAT do not mix.
+        return replies.NO_DATA_AFTER_BDAT
+    if transaction.body == "BINARYMIME":
+        # RFC 3030 3
+        return replies.BINARY_NEEDS_BDAT
+    refusal = begin_message(session, transaction)
+    if refusal is not None:
+        return refusal
+    transaction.decoder = decoder = DataDecoder(session.context.limits.data_line)
+    session.intake = MessageIntake(session, transaction, decoder, ending(session), b"DATA")
     return replies.START_DATA
 
 
-def take(session: Session, transaction: Transaction, octets: bytes) -> Maybe[None]:
-    """Octets after 354.  Returns something to wait for when the spool wants time."""
-    decoder = transaction.decoder
-    assert decoder is not None
-    piece = decoder.feed(octets)
-    if not piece:
-        return None
-    limits = session.context.limits
-    if not transaction.header_done:
-        transaction.note_header(piece, limits.header)
-    if decoder.size > limits.message_size:
-        if decoder.size > 2 * limits.message_size:
-            # It does not stop: no more of our time (RFC 1870 6.3 lets us close).
-            session.close(replies.MESSAGE_TOO_BIG)
-            return None
-        transaction.too_big = True
-    if transaction.trouble is not None or transaction.too_big or decoder.bare or decoder.nul or decoder.line_too_long:
-        # It will be refused at its end: nothing more is kept.
-        _drop(session, transaction)
-        return None
-    charge = min(len(piece), IN_MEMORY - transaction.charged)
-    transaction.charged += charge
-    session.context.memory.used += charge
-    assert transaction.incoming is not None
-    try:
-        return transaction.incoming.write(piece)
-    except Exception as error:
-        cannot_store(session, transaction, error)
-        return None
+def ending(session: Session) -> Ending:
+    """What gives the reply to the end of a message."""
+    return _end_for_each if session.context.lmtp else end_of_data
 
 
-def cannot_store(session: Session, transaction: Transaction, error: Exception) -> None:
-    """The spool would not take the octets: nothing more is kept, and the client is told at the end of data.
-
-    RFC 5321 4.1.1.4: a reply before it would be taken for that to the final dot, and all later ones wrongly too.
-    """
-    transaction.trouble = error
-    _drop(session, transaction)
+async def _end_for_each(session: Session, transaction: Transaction) -> Reply:
+    return await end_for_each(session, transaction, end_of_data)
 
 
 async def end_of_data(session: Session, transaction: Transaction) -> Reply:
-    """After the final dot."""
+    """After the final dot, or the last chunk."""
     at = session.context.now()
     try:
         header = _check_content(session, transaction)
         leads = await _expand(session, transaction, at)
-        edits, added = _trace(session, transaction, header, at)
-        id = await _store(session, transaction, leads, edits, added, at)
+        origin = _origin_utf8(session) if transaction.terms.smtputf8 else session.origin
+        edits, changes = _trace(session, transaction, origin, header, at)
+        envelope = _envelope(session, transaction, origin, header, at)
+        id = await _store(session, transaction, envelope, leads, edits, changes)
     except PermanentFailure as failure:
-        session.context.emit(
-            events.REFUSED(client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)),
-            "",
-        )
+        tell_refused(session, transaction, failure)
         raise
     finally:
         session.committing = False
         session.reset()
     session.messages += 1
     session.idle_commands = 0
-    return replies.accepted(id)
+    terms = transaction.terms
+    return replies.accepted_with_priority(id, terms.priority) if terms.changed else replies.accepted(id)
 
 
-def _drop(session: Session, transaction: Transaction) -> None:
-    if transaction.incoming is not None:
-        transaction.incoming.abort()
-        transaction.incoming = None
-    session.context.memory.used -= transaction.charged
-    transaction.charged = 0
+def tell_refused(session: Session, transaction: Transaction, failure: PermanentFailure) -> None:
+    """A message was refused for what it is: an event."""
+    session.context.emit(
+        events.REFUSED(client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)),
+        "",
+    )
 
 
 def _check_content(session: Session, transaction: Transaction) -> Header:
     """Refuse what SMTP forbids, what is over a limit and what runs in a loop."""
-    decoder = transaction.decoder
-    assert decoder is not None
-    limits = session.context.limits
-    for wrong, reply in (
-        (transaction.too_big or decoder.size > limits.message_size, replies.MESSAGE_TOO_BIG),
-        (decoder.nul, replies.HAS_NUL),
-        (decoder.bare, replies.BARE_NEWLINE),
-        (decoder.line_too_long, replies.DATA_LINE_TOO_LONG),
-        (transaction.header_too_big, replies.HEADER_TOO_BIG),
-    ):
-        if wrong:
-            raise PermanentFailure(reply)
-    if transaction.trouble is not None:
-        raise transaction.trouble
+    check_octets(transaction)
+    if transaction.body == "BINARYMIME":
+        _check_binary(transaction.header)
     header = scan(transaction.header)
-    if header.count(b"received") >= limits.received_hops:
+    if header.count(b"received") >= session.context.limits.received_hops:
         # RFC 5321 6.3
         raise PermanentFailure(replies.TOO_MANY_HOPS)
     return header
 
 
+def _check_binary(header: bytes) -> None:
+    # RFC 3030 3 makes the body binary; the header section is lines as ever (RFC 2045 2.9).
+    if b"\0" in header:
+        raise PermanentFailure(replies.HAS_NUL)
+    lines = header.count(b"\r\n")
+    if header.count(b"\r") != lines or header.count(b"\n") != lines:
+        raise PermanentFailure(replies.BARE_NEWLINE)
+
+
 async def _expand(session: Session, transaction: Transaction, at: int) -> Leads:
     """Where the recipients lead, once and for all; and where each copy waits first."""
-    context = session.context
-    return await lead(context.router, context.answerer, transaction.recipients, transaction.facts, at)
+    context, terms = session.context, transaction.terms
+    return await lead(
+        context.router,
+        context.answerer,
+        transaction.recipients,
+        transaction.facts,
+        at,
+        terms.hold_until,
+        terms.priority,
+    )
+
+
+def _origin_utf8(session: Session) -> Origin:
+    """The session's; a message with SMTPUTF8 has a name of its own for the protocol (RFC 6531 4.3)."""
+    origin = session.origin
+    protocol = protocol_name(
+        utf8=True,
+        tls=bool(origin.tls),
+        auth=Right.AUTHENTICATED in session.rights,
+        lmtp=origin.protocol.startswith("LMTP"),
+    )
+    return replace(origin, protocol=protocol)
 
 
 def _trace(
-    session: Session, transaction: Transaction, header: Header, at: int
-) -> tuple[tuple[Edit, ...], tuple[str, ...]]:
-    """Received at the top (RFC 5321 4.4), and what RFC 6409 8 lets us complete."""
+    session: Session, transaction: Transaction, origin: Origin, header: Header, at: int
+) -> tuple[tuple[Edit, ...], list[events.Event]]:
+    """Received at the top (RFC 5321 4.4), and what RFC 6409 8 lets us complete and cut."""
     context = session.context
     assert transaction.incoming is not None
-    only = transaction.recipients[0] if len(transaction.recipients) == 1 else None
-    trace = received(session.origin, transaction.incoming.id, context.hostname, only, at)
+    only = transaction.recipients[0].address if len(transaction.recipients) == 1 else None
+    trace = received(origin, transaction.incoming.id, context.hostname, only, at)
     edits, added = missing_fields(header, session.rights, transaction.incoming.id, context.hostname, at)
-    return (Edit(0, 0, trace), *edits), added
+    cuts, cut = cut_fields(header, session.rights) if session.rights else ((), ())
+    changes = []
+    if added:
+        changes.append(events.HEADER_ADDED(at, fields=list(added)))
+    if cut:
+        changes.append(events.HEADER_CUT(at, fields=list(cut)))
+    return (Edit(0, 0, trace), *edits, *cuts), changes
+
+
+def _tls_optional(header: Header) -> bool:
+    """The field ``TLS-Required: no``, once (RFC 8689 5); REQUIRETLS goes before it (4.1)."""
+    fields = header.all(b"tls-required")
+    return len(fields) == 1 and header.value(fields[0]).lower() == b"no"
+
+
+def _envelope(session: Session, transaction: Transaction, origin: Origin, header: Header, at: int) -> Envelope:
+    terms, decoder = transaction.terms, transaction.decoder
+    assert decoder is not None
+    return Envelope(
+        origin=origin,
+        reverse_path=transaction.reverse_path,
+        arrived=at,
+        body=transaction.body,
+        eight_bit=decoder.eight_bit,
+        ret=terms.ret,
+        envid=terms.envid,
+        smtputf8=terms.smtputf8,
+        requiretls=terms.requiretls,
+        tls_optional=not terms.requiretls and _tls_optional(header),
+        deliver_by=terms.deliver_by,
+        by_mode=terms.by_mode,
+        hold_until=terms.hold_until,
+        rights=session.rights,
+        configuration=session.context.configuration,
+    )
 
 
 async def _store(
     session: Session,
     transaction: Transaction,
+    envelope: Envelope,
     leads: Leads,
     edits: tuple[Edit, ...],
-    added: tuple[str, ...],
-    at: int,
+    changes: list[events.Event],
 ) -> str:
     context = session.context
     incoming, decoder = transaction.incoming, transaction.decoder
     assert incoming is not None
     assert decoder is not None
-    envelope = Envelope(
-        origin=session.origin,
-        reverse_path=transaction.reverse_path,
-        arrived=at,
-        body=transaction.body,
-        eight_bit=decoder.eight_bit,
-        rights=session.rights,
-        configuration=context.configuration,
-    )
     accepted = events.ACCEPTED(
-        at,
+        envelope.arrived,
         client=session.client,
         helo=session.helo,
         protocol=envelope.origin.protocol,
+        tls=envelope.origin.tls,
         listener=context.listener,
         size=decoder.size,
         sender=str(transaction.reverse_path or ""),
-        recipients=[str(address) for address in transaction.recipients],
+        recipients=[str(forward.address) for forward in transaction.recipients],
     )
-    story = [accepted, *leads.events]
-    if added:
-        story.append(events.HEADER_ADDED(at, fields=list(added)))
+    story = [accepted, *leads.events, *changes]
+    if session.standing.forwarded:
+        said = [f"{name}={value}" for name, value in session.standing.forwarded.items() if value]
+        story.insert(1, events.FORWARDED(envelope.arrived, peer=session.standing.peer, said=said))
     for wait in (incoming.add_recipients(leads.recipients), incoming.seal(envelope, edits, story)):
         if wait is not None:
             await wait

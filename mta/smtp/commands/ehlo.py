@@ -4,24 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mta.envelope import Right
+from mta.message.trace import protocol_name
 from mta.reply import Reply
 from mta.smtp.commands.plain import count_idle
+from mta.smtp.context import listed
+from mta.smtp.extensions import Circumstances, ehlo_lines
 from mta.smtp.grammar import parse_greeting
+from mta.smtp.standing import look_up_name
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
 
 def ehlo(session: Session, argument: bytes) -> Reply:
-    name = _greeted(session, argument, "ESMTP")
-    context = session.context
+    protocol = protocol_name(
+        tls=bool(session.tls), auth=Right.AUTHENTICATED in session.rights, lmtp=session.context.lmtp
+    )
+    name = _greeted(session, argument, protocol)
     # RFC 2034 4: the replies to HELO and EHLO carry no enhanced code.
-    return Reply(250, "", (f"{context.hostname} greets {name}", *context.ehlo))
+    return Reply(250, "", (f"{session.context.hostname} greets {name}", *ehlo_lines(circumstances(session))))
 
 
 def helo(session: Session, argument: bytes) -> Reply:
     _greeted(session, argument, "SMTP")
     return Reply(250, "", (session.context.hostname,))
+
+
+def circumstances(session: Session) -> Circumstances:
+    """What this session may be offered."""
+    context = session.context
+    limits = context.limits
+    return Circumstances(
+        message_size=limits.message_size,
+        recipients=limits.recipients,
+        transactions=limits.transactions,
+        deliver_by=int(limits.deliver_by),
+        future_release=int(limits.future_release),
+        # RFC 4865 3: a date in the offer; by the minute, so that most sessions get the same reply, made once.
+        now=context.now() // 60_000 * 60 if session.rights else 0,
+        rights=bool(session.rights),
+        tls=bool(session.tls),
+        starttls=context.tls is not None and not session.standing.told,
+        xclient=listed(session.standing.peer, context.xclient),
+        xforward=listed(session.standing.peer, context.xforward),
+    )
 
 
 def _greeted(session: Session, argument: bytes, protocol: str) -> str:
@@ -31,5 +58,5 @@ def _greeted(session: Session, argument: bytes, protocol: str) -> str:
     session.reset()
     session.renew_context()
     session.greeted(name, protocol)
-    session.look_up_name()
+    look_up_name(session)
     return name

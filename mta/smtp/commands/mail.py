@@ -1,38 +1,39 @@
-"""MAIL (RFC 5321 4.1.1.2), with SIZE (RFC 1870) and BODY (RFC 6152)."""
+"""MAIL (RFC 5321 4.1.1.2) with its parameters: what a client asks for a message, and whether it is granted.
+
+The parameters' syntax is in ``mta.smtp.parameters``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from mta.reply import Reply
+from mta.reply import PermanentFailure, Reply
 from mta.smtp import replies
-from mta.smtp.grammar import parse_body, parse_mail, parse_size
-from mta.smtp.transaction import Transaction
+from mta.smtp.grammar import parse_mail
+from mta.smtp.parameters import Wishes, parse_body, parse_size, read_mail
+from mta.smtp.transaction import PLAIN, Terms, Transaction
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
-BODIES: Final = frozenset({"7BIT", "8BITMIME"})
-
 
 def mail(session: Session, argument: bytes) -> Reply:
     if not session.helo:
-        return replies.NEEDS_EHLO
+        return replies.NEEDS_LHLO if session.context.lmtp else replies.NEEDS_EHLO
     if session.transaction is not None:
         # RFC 5321 4.1.4: MAIL in an open transaction is refused and changes nothing.
         return replies.NESTED_MAIL
     session.renew_context()
     context = session.context
     command = parse_mail(argument)
-    size, body = 0, ""
+    size, body, more = 0, "", False
     for keyword, value in command.parameters.items():
         if keyword == "SIZE":
             size = parse_size(value)
         elif keyword == "BODY":
-            body = parse_body(value, BODIES)
+            body = parse_body(value)
         else:
-            # RFC 5321 4.1.1.11
-            return replies.UNKNOWN_PARAMETER
+            more = True
+    terms = _grant(session, read_mail(command.parameters)) if more else PLAIN
     if size > context.limits.message_size:
         # RFC 1870 6.1
         return replies.MESSAGE_TOO_BIG
@@ -41,5 +42,55 @@ def mail(session: Session, argument: bytes) -> Reply:
         return unhealthy
     if session.transactions >= context.limits.transactions:
         return replies.TOO_MANY_TRANSACTIONS
-    session.begin(Transaction(command.path, size, body))
+    session.begin(Transaction(command.path, size, body, terms))
     return replies.SENDER_OK
+
+
+def _grant(session: Session, wishes: Wishes) -> Terms:
+    """What of its wishes this client may have.  Raises ``PermanentFailure``."""
+    if wishes.requiretls and not session.tls:
+        # RFC 8689 4.1
+        raise PermanentFailure(replies.NEEDS_TLS)
+    now = session.context.now()
+    hold_until = _hold_until(session, wishes, now)
+    asked = wishes.priority or 0
+    priority = asked if session.rights else min(asked, 0)
+    return Terms(
+        ret=wishes.ret,
+        envid=wishes.envid,
+        smtputf8=wishes.smtputf8,
+        requiretls=wishes.requiretls,
+        deliver_by=_deliver_by(session, wishes, now, hold_until),
+        by_mode=wishes.by_mode,
+        hold_until=hold_until,
+        priority=priority,
+        changed=priority != asked,
+    )
+
+
+def _hold_until(session: Session, wishes: Wishes, now: int) -> int:
+    """FUTURERELEASE (RFC 4865 3, 4): for those who may send through us."""
+    if not wishes.hold_for and not wishes.hold_until:
+        return 0
+    longest = session.context.limits.future_release
+    if not session.rights or not longest:
+        raise PermanentFailure(replies.UNKNOWN_PARAMETER)
+    until = wishes.hold_until or now + wishes.hold_for * 1000
+    if until <= now:
+        raise PermanentFailure(replies.HOLD_IS_PAST)
+    if until > now + longest * 1000:
+        raise PermanentFailure(replies.HOLD_TOO_LONG)
+    return until
+
+
+def _deliver_by(session: Session, wishes: Wishes, now: int, hold_until: int) -> int:
+    """DELIVERBY (RFC 2852 4): the time from now; what is to come back needs some time to be delivered."""
+    if wishes.by is None:
+        return 0
+    deliver_by = now + wishes.by * 1000
+    if wishes.by_mode[0] == "R":
+        if wishes.by < session.context.limits.deliver_by:
+            raise PermanentFailure(replies.DELIVER_BY_TOO_SOON)
+        if deliver_by <= hold_until:
+            raise PermanentFailure(replies.HOLD_OVER_DELIVER_BY)
+    return deliver_by

@@ -1,4 +1,4 @@
-"""RSET, NOOP, QUIT and HELP (RFC 5321 4.1.1.5, 4.1.1.8 to 4.1.1.10)."""
+"""RSET, NOOP and QUIT (RFC 5321 4.1.1.5, 4.1.1.9, 4.1.1.10)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,3 @@ def noop(session: Session, argument: bytes) -> Reply:
 def quit_(session: Session, argument: bytes) -> Reply:
     # RFC 5321 4.1.1.10 allows no argument; some clients send one, and all they want is to leave.
     return replies.BYE
-
-
-def help_(session: Session, argument: bytes) -> Reply:
-    count_idle(session)
-    return replies.HELP

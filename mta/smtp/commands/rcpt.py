@@ -1,4 +1,4 @@
-"""RCPT (RFC 5321 4.1.1.3): reject now rather than bounce later."""
+"""RCPT (RFC 5321 4.1.1.3), with NOTIFY and ORCPT (RFC 3461 4): reject now rather than bounce later."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from mta import events
 from mta.reply import Reply
 from mta.routing.ask import resolve
+from mta.routing.recipients import Forward
 from mta.routing.values import Admission
 from mta.smtp import replies
 from mta.smtp.grammar import parse_rcpt
+from mta.smtp.parameters import read_rcpt
+from mta.smtp.patience import slow_down
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
@@ -19,11 +22,12 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     transaction = session.transaction
     if transaction is None:
         return replies.NEEDS_MAIL
-    command = parse_rcpt(argument)
-    if command.parameters:
-        return replies.UNKNOWN_PARAMETER
+    if transaction.decoder is not None:
+        return replies.NO_RCPT_AFTER_BDAT
+    command = parse_rcpt(argument, transaction.terms.smtputf8)
     address = command.path
     assert address is not None
+    orcpt, notify = read_rcpt(command.parameters) if command.parameters else ("", "")
     context = session.context
     if len(transaction.recipients) >= context.limits.recipients:
         # RFC 5321 4.5.3.1.10
@@ -35,7 +39,7 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     if not isinstance(admission, Admission):
         admission = await admission
     if admission.reply is None:
-        transaction.recipients.append(address)
+        transaction.recipients.append(Forward(address, orcpt, notify))
         return replies.RECIPIENT_OK
     transaction.refused += 1
     context.emit(
@@ -48,4 +52,6 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
         ),
         "",
     )
+    if admission.reply.permanent:
+        await slow_down(session)
     return admission.reply

@@ -1,19 +1,93 @@
-"""VRFY (RFC 5321 3.5, 4.1.1.6): for now the answer that says nothing, to everybody (7.3)."""
+"""VRFY and EXPN (RFC 5321 3.5, 4.1.1.6, 4.1.1.7), with the parameter SMTPUTF8 (RFC 6531 3.7.4.2).
+
+Contract: a stranger learns nothing: 252 to VRFY, 550 to EXPN, whatever the address (RFC 5321 7.3).  Clients that may
+send anywhere are told what there is here, and where an alias leads.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from mta.reply import Reply
+from mta.address import Address, AddressError
+from mta.reply import PermanentFailure, Reply
+from mta.routing.ask import resolve
+from mta.routing.values import Admission, Expansion, Question
 from mta.smtp import replies
 from mta.smtp.commands.plain import count_idle
+from mta.smtp.grammar import parse_mailbox
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
+_SMTPUTF8 = " smtputf8"
 
-def vrfy(session: Session, argument: bytes) -> Reply:
-    if not argument:
-        return replies.VRFY_SYNTAX
+
+async def vrfy(session: Session, argument: bytes) -> Reply:
+    address, utf8 = _asked(session, argument, replies.VRFY_SYNTAX)
+    if not session.rights or address is None:
+        return replies.CANNOT_VERIFY
+    admission = await _admission(session, address, {})
+    if admission.reply is not None:
+        return admission.reply
+    # RFC 5321 3.5.3: 250 only for what has been verified.
+    return _told([address], utf8) if admission.known else replies.CANNOT_VERIFY
+
+
+async def expn(session: Session, argument: bytes) -> Reply:
+    address, utf8 = _asked(session, argument, replies.EXPN_SYNTAX)
+    if not session.rights:
+        return replies.MAY_NOT_EXPAND
+    if address is None:
+        return replies.NOTHING_TO_EXPAND
+    facts: dict[Question, Any] = {}
+    admission = await _admission(session, address, facts)
+    if admission.reply is not None:
+        return admission.reply
+    context = session.context
+    expansion = resolve(lambda known: context.router.expand(address, known), facts, context.answerer)
+    if not isinstance(expansion, Expansion):
+        expansion = await expansion
+    targets = [target for target, _ in expansion.targets]
+    return _told(targets, utf8) if targets != [address] else replies.NOTHING_TO_EXPAND
+
+
+def _asked(session: Session, argument: bytes, syntax: Reply) -> tuple[Address | None, bool]:
+    """The address, None for what may be a name but is none; and whether the reply may be UTF-8."""
     count_idle(session)
-    return replies.CANNOT_VERIFY
+    try:
+        text = argument.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PermanentFailure(syntax) from None
+    utf8 = text.lower().endswith(_SMTPUTF8)
+    text = text[: -len(_SMTPUTF8)].rstrip(" ") if utf8 else text
+    if not text:
+        raise PermanentFailure(syntax)
+    if not utf8 and not text.isascii():
+        # RFC 6531 3.7.4.2
+        raise PermanentFailure(replies.NEEDS_SMTPUTF8)
+    if text.startswith("<") and text.endswith(">"):
+        text = text[1:-1]
+    if text.lower() == "postmaster":
+        return Address(text, ""), utf8  # RFC 5321 4.5.1
+    try:
+        return parse_mailbox(text), utf8
+    except AddressError:
+        return None, utf8
+
+
+async def _admission(session: Session, address: Address, facts: dict[Question, Any]) -> Admission:
+    """What RCPT would say."""
+    context, rights = session.context, session.rights
+    admission = resolve(lambda known: context.router.admit(address, rights, known), facts, context.answerer)
+    return admission if isinstance(admission, Admission) else await admission
+
+
+def _told(addresses: Iterable[Address], utf8: bool) -> Reply:
+    lines = [f"<{address}>" for address in addresses]
+    if all(line.isascii() for line in lines):
+        return Reply.of(250, "2.1.5", *lines)
+    if not utf8:
+        # RFC 6531 3.7.4.2, RFC 5248 2.4: the client could not read it.
+        return replies.NEEDS_UTF8_REPLY
+    return Reply.in_utf8(250, "2.1.5", *lines)

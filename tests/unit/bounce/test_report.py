@@ -6,12 +6,13 @@ from email import message_from_bytes
 from email.message import Message
 from typing import Any
 
+from flufl.bounce import all_failures
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.bounce.decide import Failed, Kind, Notice
+from mta.bounce.decide import Ended, Kind, Notice
 from mta.bounce.report import MAX_HEADER, Subject, report
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Status
 from mta.message.header import scan
@@ -34,7 +35,7 @@ def failed(
     host: str = "mx1.b.example[198.51.100.3]",
     stage: str = "RCPT",
     **more: Any,
-) -> Failed:
+) -> Ended:
     recipient = Recipient(
         **{
             "id": number,
@@ -55,7 +56,7 @@ def failed(
 
 
 def compose(
-    *pairs: Failed,
+    *pairs: Ended,
     to: Address = ANN,
     header: bytes = HEADER,
     whole: bytes | None = None,
@@ -104,18 +105,104 @@ class Whole(SynchronousTestCase):
     def test_the_same_is_composed_again(self) -> None:
         self.assertEqual(compose(), compose())
 
-    def test_an_international_sender_in_an_ascii_header(self) -> None:
-        # RFC 6857 3.1.8
-        octets = compose(to=Address("j\xf6rg" * 20, "a.example"))
-        whole, *_ = parts(octets)
-        self.assertTrue(octets.isascii())
-        self.assertTrue(whole["To"].startswith("=?utf-8?B?"))
-        self.assertTrue(whole["To"].endswith(" :;"))
-
     def test_without_a_header_where_it_cannot_be_read(self) -> None:
         whole = message_from_bytes(compose(header=b""))
         self.assertEqual(len(whole.get_payload()), 2)
         self.assertNotIn("is attached", str(whole))
+
+
+class Good(SynchronousTestCase):
+    """Reports of success and of delay."""
+
+    def good(self, status: Status, reply: Reply, kind: Kind = Kind.SUCCESS, **more: Any) -> bytes:
+        pair = failed(reply=reply, status=status, stage="end of data")
+        return compose(pair, kind=kind, whole=HEADER + b"body\r\n", **more)
+
+    def test_actions(self) -> None:
+        # RFC 3464 2.3.3
+        for status, action in (
+            (Status.DELIVERED, "delivered"),
+            (Status.RELAYED, "relayed"),
+            (Status.EXPANDED, "expanded"),
+        ):
+            for reply, code in ((Reply.of(250, "2.1.5", "Ok"), "2.1.5"), (Reply.of(250, "", "Ok"), "2.0.0")):
+                whole, human, fields, returned = parts(self.good(status, reply))
+                self.assertEqual((fields[1]["Action"], fields[1]["Status"]), (action, code))
+                self.assertIn("Delivery report", whole["Subject"])
+                self.assertNotIn("could not", text(human))
+                # RFC 3461 4.3
+                self.assertEqual(returned.get_content_type(), "text/rfc822-headers")
+
+    def test_a_relayed_message_is_told_of_no_more(self) -> None:
+        _, human, *_ = parts(self.good(Status.RELAYED, Reply.of(250, "2.0.0", "queued")))
+        said = " ".join(text(human).split())
+        self.assertIn("no report about its delivery will follow", said)
+        self.assertIn("answered end of data with: 250 2.0.0 queued", said)
+
+    def test_one_that_is_late(self) -> None:
+        # RFC 2852 4
+        reply = Reply.of(451, "4.2.0", "greylisted")
+        octets = self.good(Status.DEFERRED, reply, Kind.DELAY, by_mode="N", deliver_by=NOW - 60_000)
+        whole, human, fields, _ = parts(octets)
+        self.assertEqual((fields[1]["Action"], fields[1]["Status"]), ("delayed", "4.4.7"))
+        self.assertEqual(fields[0]["Deliver-By-Date"], "Tue, 14 Nov 2023 22:12:20 +0000")
+        self.assertIn("still on its way", whole["Subject"])
+        self.assertIn("you need not send it again", " ".join(text(human).split()))
+
+
+class International(SynchronousTestCase):
+    """RFC 6533: a report that goes by SMTPUTF8, and one about a message that came by it."""
+
+    JOERG = Address("j\xf6rg", "a.example")
+    HEADER = "From: J\xf6rg <j\xf6rg@a.example>\r\nSubject: Gr\xfc\xdfe\r\n\r\n".encode()
+
+    def test_to_an_international_sender(self) -> None:
+        # RFC 6531 3.2, RFC 6533 4
+        pair = failed(address=Address("f\xf6o", "b.example"), orcpt="utf-8;f\xf6o@b.example")
+        octets = compose(pair, to=self.JOERG, header=self.HEADER, smtputf8=True)
+        for fragment in (
+            "To: <j\xf6rg@a.example>\r\n",
+            "report-type=global-delivery-status",
+            "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n",
+            "Original-Recipient: utf-8;f\xf6o@b.example\r\nFinal-Recipient: utf-8; f\xf6o@b.example\r\n",
+            "Content-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\nFrom: J\xf6rg",
+        ):
+            self.assertIn(fragment.encode(), octets)
+
+    def test_all_of_it(self) -> None:
+        octets = compose(to=self.JOERG, header=self.HEADER, whole=self.HEADER + b"\xff\r\n", smtputf8=True)
+        self.assertIn(b"message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\nFrom: J\xc3\xb6rg", octets)
+
+    def test_to_one_in_ascii_it_stays_ascii(self) -> None:
+        # RFC 6533 3, 4: the types say that it may be UTF-8, the encoding carries it through 7 bits
+        pair = failed(address=Address("f\xf6o", "b.example"), orcpt="utf-8;f\xf6o@b.example")
+        octets = compose(pair, header=self.HEADER, whole=self.HEADER + b"\xff\r\n", smtputf8=True)
+        self.assertTrue(octets.isascii())
+        self.assertIn(rb"Original-Recipient: utf-8;f\x{F6}o@b.example", octets)
+        self.assertIn(b"message/global-headers\r\nContent-Transfer-Encoding: quoted-printable", octets)
+
+    def test_an_address_that_fits_in_no_line_has_its_ascii_form(self) -> None:
+        octets = compose(failed(address=Address("\U0001f600" * 250, "b.example")), to=self.JOERG)
+        self.assertIn(rb"Final-Recipient: utf-8;", octets)
+        self.assertIn(rb"\x{1F600}", octets)
+        self.assertTrue(all(len(line) <= 998 for line in octets.split(b"\r\n")))
+
+
+class FoundByOthers(SynchronousTestCase):
+    """What list managers read out of a report: Mailman's reader of bounces."""
+
+    def test_exactly_the_recipients_that_failed(self) -> None:
+        octets = compose(
+            failed(0, BOB), failed(1, Address("eve", "b.example"), original=Address("info", "example.org"))
+        )
+        temporary, permanent = all_failures(message_from_bytes(octets))
+        self.assertEqual((temporary, permanent), (set(), {b"bob@b.example", b"eve@b.example"}))
+
+    def test_what_is_late_is_temporary_and_success_no_failure(self) -> None:
+        late = compose(failed(status=Status.DEFERRED, reply=Reply.of(451, "4.4.1", "No")), kind=Kind.DELAY)
+        self.assertEqual(all_failures(message_from_bytes(late)), ({b"bob@b.example"}, set()))
+        good = compose(failed(status=Status.RELAYED, reply=Reply.of(250, "2.0.0", "Ok")), kind=Kind.SUCCESS)
+        self.assertEqual(all_failures(message_from_bytes(good)), (set(), set()))
 
 
 class ForPeople(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email import message_from_bytes
 from typing import Any
 
@@ -141,6 +142,55 @@ class Returned(ReporterCase):
         octets = self.WHOLE + b"0123456789\r\n" * (MAX_RETURNED // 10)
         report = self.read(self.sent(self.accept(ANN, octets, ret="FULL")))
         self.assertLess(len(report), 4000)
+
+    def test_never_of_a_message_that_requires_tls(self) -> None:
+        # RFC 8689 5
+        lease = self.sent(self.accept(ANN, self.WHOLE, ret="FULL", requiretls=True))
+        self.assertNotIn(b"the body", self.read(lease))
+        self.assertTrue(lease.message.envelope.requiretls)
+
+
+class Good(ReporterCase):
+    """Recipients for whom it went well."""
+
+    def told(self, lease: Lease, *statuses: Status) -> Report:
+        pairs = []
+        for number, status in enumerate(statuses):
+            code = 550 if status is Status.FAILED else 250
+            outcome = Outcome(recipient=number, status=status, reply=Reply.of(code, "", "x"))
+            pairs.append((replace(recipient(number, BOB), notify="SUCCESS,FAILURE"), outcome))
+        return self.successResultOf(Deferred.fromCoroutine(self.reports.report(lease.message, pairs, NOW)))
+
+    def known(self, sender: Address = ANN, **more: Any) -> Lease:
+        return self.accept(sender, rights=frozenset({Right.AUTHENTICATED}), **more)
+
+    def test_each_kind_has_a_report_of_its_own(self) -> None:
+        told = self.told(self.known(), Status.FAILED, Status.RELAYED, Status.DELIVERED)
+        self.assertEqual(len(told.spawned), 2)
+        self.assertEqual([event.recipient for event in told.events], [0, 1, 2])
+
+    def test_to_an_international_sender_it_goes_by_smtputf8(self) -> None:
+        # RFC 6533 4
+        told = self.told(self.known(Address("j\xf6rg", "a.example"), smtputf8=True), Status.DELIVERED)
+        sealed: Any = told.spawned[0]
+        found = sealed.envelope
+        self.assertEqual((found.smtputf8, found.eight_bit, found.body), (True, True, "8BITMIME"))
+
+    def test_when_it_cannot_be_written_the_story_says_so_and_nothing_is_held(self) -> None:
+        lease = self.known()
+        self.spool.fail_next("begin", DOWN)
+        told = self.told(lease, Status.DELIVERED)
+        self.assertEqual((told.spawned, told.hold), ((), ""))
+        self.assertIn("could not be written", str(told.events[0]))
+        self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
+
+    def test_when_the_failure_cannot_be_reported_the_success_is(self) -> None:
+        lease = self.known()
+        self.spool.fail_next("begin", DOWN)
+        told = self.told(lease, Status.FAILED, Status.DELIVERED)
+        self.assertEqual((len(told.spawned), [event.recipient for event in told.events]), (1, [1]))
+        self.assertIn("could not be written", told.hold)
+        self.flushLoggedErrors(TemporaryFailure)
 
 
 class Trouble(ReporterCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from email import message_from_bytes
 from random import Random
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,7 +21,7 @@ from mta.queue.manager import Manager, Setup
 from mta.queue.retry import RetryRule
 from mta.reply import Reply, TemporaryFailure
 from mta.routing.ask import Answerer
-from mta.routing.recipients import Leads, lead
+from mta.routing.recipients import Forward, Leads, lead
 from mta.routing.router import Router
 from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
@@ -31,6 +32,7 @@ from mta.spool.values import Selection
 ANN, BOB = Address("ann", "a.example"), Address("bob", "b.example")
 POSTMASTER = Address("postmaster", "ours.example")
 REFUSED = Reply.of(550, "5.1.1", "No such user")
+LATER = Reply.of(451, "4.2.0", "Later")
 DOWN = TemporaryFailure(Reply.of(451, "4.3.0", "table out of order"))
 
 
@@ -40,6 +42,7 @@ class Service:
     def __init__(self, name: str, refuses: Callable[[Address], bool]) -> None:
         self.name = name
         self.refuses = refuses
+        self.deferred: set[Address] = set()
         self.taken: list[tuple[Address, Address | None, bytes]] = []
 
     def limits(self, route: Route) -> Limits:
@@ -48,6 +51,9 @@ class Service:
     async def deliver(self, batch: Batch) -> None:
         octets = await read_whole(batch.message)
         for recipient in batch.recipients:
+            if recipient.address in self.deferred:
+                batch.report(Outcome(recipient=recipient.id, status=Status.DEFERRED, reply=LATER))
+                continue
             refused = self.refuses(recipient.address)
             if not refused:
                 self.taken.append((recipient.address, batch.message.envelope.reverse_path, octets))
@@ -99,18 +105,20 @@ class WholeWay(SynchronousTestCase):
     async def lead(self, address: Address) -> Leads:
         if self.table_down:
             raise DOWN
-        return await lead(self.router, self.answerer, (address,), {}, self.now())
+        return await lead(self.router, self.answerer, (Forward(address),), {}, self.now())
 
-    def send(self, sender: Address | None, to: Address) -> str:
+    def send(self, sender: Address | None, to: Address, notify: str = "", **more: Any) -> str:
         incoming = self.spool.begin(0)
         incoming.write(b"Subject: hello\r\n\r\nbody\r\n")
         destination = Destination("internet", to.domain)
-        incoming.add_recipients([Recipient(id=0, address=to, original=to, destination=destination, due=self.now())])
+        recipient = Recipient(id=0, address=to, original=to, destination=destination, due=self.now(), notify=notify)
+        incoming.add_recipients([recipient])
         envelope = Envelope(
             origin=Origin(listener="mx", protocol="ESMTP"),
             reverse_path=sender,
             arrived=self.now(),
             rights=frozenset({Right.NETWORK}),
+            **more,
         )
         incoming.seal(envelope, (), ())
         self.manager.take(self.successResultOf(self.spool.commit(incoming, self.manager.birth_claim())))
@@ -160,6 +168,36 @@ class WholeWay(SynchronousTestCase):
         self.send(None, BOB)
         self.assertEqual([to for to, *_ in self.local.taken], [POSTMASTER])
         self.assertEqual(self.internet.taken, [])
+
+    def test_success_is_told_to_who_asked_for_it(self) -> None:
+        # RFC 3461 4.1
+        self.refused.clear()
+        self.send(ANN, BOB)
+        id = self.send(ANN, BOB, notify="SUCCESS")
+        self.assertEqual([to for to, *_ in self.internet.taken], [BOB, BOB, ANN])
+        self.assertIn(b"Action: delivered\r\n", self.internet.taken[2][2])
+        self.assertIn("to ann@a.example: delivered", self.story(id))
+        self.assert_accounted()
+
+    def test_delay_is_told_once(self) -> None:
+        # RFC 2852 4
+        self.internet.deferred = {BOB}
+        self.send(ANN, BOB, by_mode="N", deliver_by=self.now() + 30_000)
+        self.clock.pump([1] * 300)
+        ((to, _, octets),) = self.internet.taken
+        self.assertEqual(to, ANN)
+        self.assertIn(b"Action: delayed\r\nStatus: 4.4.7\r\n", octets)
+        self.assert_accounted()
+
+    def test_what_should_come_back_in_time_does(self) -> None:
+        # RFC 2852 4, RFC 3463 3.5
+        self.internet.deferred = {BOB}
+        self.send(ANN, BOB, by_mode="R", deliver_by=self.now() + 30_000)
+        self.clock.pump([1] * 300)
+        ((to, _, octets),) = self.internet.taken
+        self.assertEqual(to, ANN)
+        self.assertIn(b"Action: failed\r\nStatus: 5.4.7\r\n", octets)
+        self.assert_accounted()
 
     def test_a_report_that_could_not_be_routed_goes_out_later(self) -> None:
         self.table_down = True

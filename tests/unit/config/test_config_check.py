@@ -117,6 +117,15 @@ class OpenRelay(Checked):
             f'relay.networks: "0.0.0.0/0" {what}',
         )
 
+    def test_all_the_world_as_proxies(self) -> None:
+        what = "makes this an open relay: anybody may say that he is a client of yours; name your own proxies alone"
+        listen = '[[listen]]\nname = "b"\nendpoint = "tcp:26"\n'
+        self.said(
+            f'{MINIMAL}{listen}proxy = ["0.0.0.0/0"]\nxclient = ["::/1", "8000::/1"]\nxforward = ["::/0"]\n',
+            f'listen[1].proxy: "0.0.0.0/0" {what}',
+            f'listen[1].xclient: "::/0" {what}',
+        )
+
 
 class TableFiles(Checked):
     def test_a_missing_one(self) -> None:

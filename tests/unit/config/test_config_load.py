@@ -96,8 +96,9 @@ class Wrong(SynchronousTestCase):
         )
 
     def test_a_key_of_a_later_version_is_not_known(self) -> None:
-        listen = [{"name": "mx", "endpoint": "tcp:25", "tls": "starttls"}]
-        self.said("listen[0].tls: is not known; known are: endpoint, name, service", listen=listen)
+        listen = [{"name": "mx", "endpoint": "tcp:25", "auth": "required"}]
+        known = "endpoint, name, proxy, service, tls, xclient, xforward"
+        self.said(f"listen[0].auth: is not known; known are: {known}", listen=listen)
 
     def test_listeners(self) -> None:
         self.said("listen: is empty; write at least one", listen=[])
@@ -114,9 +115,30 @@ class Wrong(SynchronousTestCase):
         )
         later = [{"name": "in", "endpoint": "tcp:587", "service": "submission"}]
         self.said(
-            'listen[0].service: "submission" is a kind of listener that comes with a later version; write "mx"',
+            'listen[0].service: "submission" is a kind of listener that comes with a later version; write "mx" or "lmtp"',
             listen=later,
         )
+        self.said(
+            'listen[0].service: "smtp" is not a kind of listener; write "mx" or "lmtp"',
+            listen=[{"name": "in", "endpoint": "tcp:25", "service": "smtp"}],
+        )
+
+    def test_lmtp_is_not_spoken_on_port_25(self) -> None:
+        # RFC 2033 5
+        for endpoint in ("tcp:25", "tcp6:25", "tcp:port=25:interface=127.0.0.1"):
+            self.said(
+                'listen[0].endpoint: LMTP is never spoken on port 25; write a UNIX socket or another port, as "tcp:24"',
+                listen=[{"name": "in", "endpoint": endpoint, "service": "lmtp"}],
+            )
+        for endpoint in ("tcp:24", "unix:25", "systemd:domain=INET:name=25"):
+            self.said(listen=[{"name": "in", "endpoint": endpoint, "service": "lmtp"}])
+
+    def test_waits_that_no_client_would_stand(self) -> None:
+        # RFC 5321 4.5.3.2
+        for key in ("greet_delay", "slow_most"):
+            what = 'is not from "0s" to "60s"; clients would not wait for longer'
+            self.said(f'limits.{key}: "61s" {what}', limits={key: "61s"})
+            self.said(limits={key: "60s"})
 
     def test_limits(self) -> None:
         self.said("limits.recipients: 0 is too small; write 1 or more", limits={"recipients": 0})
@@ -136,7 +158,7 @@ class Wrong(SynchronousTestCase):
     def test_delivery_of_no_type(self) -> None:
         delivery = mapping()["delivery"]
         self.said(
-            'delivery.x: type is missing; write type = "discard" or "maildir" or "smtp"',
+            'delivery.x: type is missing; write type = "discard" or "lmtp" or "maildir" or "smtp"',
             delivery={**delivery, "x": {}},
         )
         self.said(
@@ -211,7 +233,7 @@ class Overrides(SynchronousTestCase):
                 "--set: a b=1: is not KEY=VALUE; write one such as limits.recipients=100",
                 '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
                 "--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, "
-                "log, plugins, postmaster, privacy, queue, relay, route, state, tables",
+                "log, plugins, postmaster, privacy, queue, relay, route, state, tables, tls",
             ],
         )
 

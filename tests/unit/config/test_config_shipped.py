@@ -14,6 +14,7 @@ from mta.config.problems import ConfigurationError
 from mta.config.render import option_fields
 from mta.config.schema import Limits, Queue
 from mta.delivery.smtp_options import SmtpOptions
+from tests.certificates import Authority
 
 ROOT = Path(__file__).parents[3]
 AGAIN = "run: python -m mta.config.describe"
@@ -52,8 +53,14 @@ class Shipped(SynchronousTestCase):
             for line in shipped().splitlines()
         ]
         text = "\n".join(lines).replace('"table:customers"', '"file:customers"')
-        # A section for the example of a route; folders that the examples name.
+        # A section for the example of a route; files and folders that the examples name.
         folder.write("plugins/none.txt")
+        folder.write("smart-host.password", "secret")
+        authority = Authority()
+        issued = authority.issue("mx1.site.com")
+        folder.write("tls/authorities.pem", authority.pem)
+        folder.write("tls/cert.pem", issued.certificate)
+        folder.write("tls/key.pem", issued.key, 0o600)
         try:
             found = folder.load(text + '\n[delivery.partner]\ntype = "smtp"\n', environ={})
         except ConfigurationError as error:

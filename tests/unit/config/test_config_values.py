@@ -61,7 +61,8 @@ class Reading(SynchronousTestCase):
             "tcp:2525:interface=127.0.0.1": "tcp:2525:interface=127.0.0.1",
             "tcp:port=25:backlog=200": "tcp:port=25:backlog=200",
             r"tcp6:25:interface=\:\:1": r"tcp6:25:interface=\:\:1",
-            "unix:../run/mx.sock:mode=660": "unix:/srv/run/mx.sock:mode=660",
+            "unix:../run/mx.sock:mode=600": "unix:/srv/run/mx.sock:mode=600",
+            "unix:../run/mx.sock": "unix:/srv/run/mx.sock:mode=660",
             "systemd:domain=INET:name=mx": "systemd:domain=INET:name=mx",
         }
         self.read(endpoint, table, "/srv/etc")
@@ -155,15 +156,14 @@ class Refusing(SynchronousTestCase):
             self.refuse(values.server, {text: said})
 
     def test_endpoints_that_believe_anybody_or_hide_tls(self) -> None:
-        later = 'and it comes with a later version; write "tcp:..." here'
         proxy = "the header of a PROXY is believed only from peers that the key names"
         self.refuse(
             endpoint,
             {
                 "haproxy:tcp:25": f'"haproxy:tcp:25" is not a plain endpoint: that is what the key "proxy" is for '
-                f"({proxy}), {later}",
-                "ssl:465": f'"ssl:465" is not a plain endpoint: that is what the key "tls" is for '
-                f"(TLS belongs to the session), {later}",
+                f'({proxy}); write "tcp:..." here and the key "proxy" beside it',
+                "ssl:465": '"ssl:465" is not a plain endpoint: that is what the key "tls" is for '
+                '(TLS belongs to the session); write "tcp:..." here and the key "tls" beside it',
             },
             "/",
         )

@@ -120,6 +120,9 @@ class FarEnd:
 
 
 class ServiceCase(SynchronousTestCase):
+    service_type: type[SmtpDelivery] = SmtpDelivery
+    options_type: type[SmtpOptions] = SmtpOptions
+
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.resolver = FakeResolver(ZONE)
@@ -138,7 +141,7 @@ class ServiceCase(SynchronousTestCase):
             table=lambda name: self.fail("no table is needed"),
             emit=lambda event, id: None,
         )
-        return SmtpDelivery(SmtpOptions(**options), services)
+        return self.service_type(self.options_type(**options), services)
 
     def batch(
         self,

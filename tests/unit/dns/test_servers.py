@@ -42,6 +42,22 @@ class Configured(SynchronousTestCase):
             self.assertIn('like "127.0.0.1:53"', str(error))
 
 
+class Trusted(SynchronousTestCase):
+    """RFC 4035 4.9.3: whose word on DNSSEC counts."""
+
+    def trusted(self, *servers: str, trust_ad: bool = False) -> bool:
+        return Servers(servers, Clock().seconds, trust_ad=trust_ad).trusted()
+
+    def test_those_on_this_machine(self) -> None:
+        for server in ("127.0.0.1:53", "127.0.0.53", "[::1]:53", "[::ffff:127.0.0.1]:53"):
+            self.assertTrue(self.trusted(server), server)
+
+    def test_others_only_where_the_operator_says_so(self) -> None:
+        for servers in (("192.0.2.53",), ("[2001:db8::1]:53",), ("127.0.0.1", "192.0.2.53")):
+            self.assertFalse(self.trusted(*servers), servers)
+            self.assertTrue(self.trusted(*servers, trust_ad=True), servers)
+
+
 class System(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,9 +77,13 @@ class System(SynchronousTestCase):
         self.write("options edns0\nnameserver 127.0.0.1\nnameserver ::1\nsearch example.org\n")
         self.assertEqual(self.current(), ["127.0.0.1", "::1"])
         self.write("nameserver 127.0.0.2\n")
+        self.assertTrue(self.servers.trusted())
         self.assertEqual(self.current(), ["127.0.0.1", "::1"], "it is looked at every few seconds only")
         self.clock.advance(5)
         self.assertEqual(self.current(), ["127.0.0.2"])
+        self.write("nameserver 192.0.2.53\n")
+        self.clock.advance(5)
+        self.assertFalse(self.servers.trusted())
 
     def test_missing_then_there(self) -> None:
         error = self.assertRaises(NoServers, self.servers.current)

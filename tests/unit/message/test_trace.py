@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+from dataclasses import replace
 from email import message_from_bytes, policy
 
 from hypothesis import given
@@ -13,7 +14,16 @@ from mta.address import Address
 from mta.envelope import Origin, Right
 from mta.message.edits import Edit, apply, merge
 from mta.message.header import scan
-from mta.message.trace import date_text, delivered_to, missing_fields, original_to, received, return_path
+from mta.message.trace import (
+    cut_fields,
+    date_text,
+    delivered_to,
+    missing_fields,
+    original_to,
+    protocol_name,
+    received,
+    return_path,
+)
 
 ID = "7K3QF9ABCDEF0"
 AT = 1_057_049_557_123  # Tue, 1 Jul 2003 08:52:37 UTC
@@ -22,6 +32,37 @@ BOB = Address("bob", "example.org")
 
 def origin(helo: str = "a.example", client: str = "192.0.2.7", reverse: str = "mail.a.example") -> Origin:
     return Origin(listener="mx", protocol="ESMTP", client=client, port=4321, helo=helo, reverse_name=reverse)
+
+
+class Protocols(SynchronousTestCase):
+    def test_names(self) -> None:
+        # RFC 3848, RFC 6531 4.3
+        self.assertEqual(protocol_name(esmtp=False, tls=True), "SMTP")
+        for utf8, lmtp, name in (
+            (False, False, "ESMTP"),
+            (False, True, "LMTP"),
+            (True, False, "UTF8SMTP"),
+            (True, True, "UTF8LMTP"),
+        ):
+            for tls, auth, end in ((False, False, ""), (True, False, "S"), (False, True, "A"), (True, True, "SA")):
+                self.assertEqual(protocol_name(utf8=utf8, tls=tls, auth=auth, lmtp=lmtp), name + end)
+
+    def test_tls_is_a_comment_that_holds_nothing_else(self) -> None:
+        # RFC 5322 3.2.2
+        field = received(replace(origin(), tls="TLSv1.3 A)\r\nX: (\\"), ID, "mx.example.org", None, AT)
+        self.assertIn(b"with ESMTP (TLSv1.3 A???X: ??) id", field.replace(b"\r\n\t", b" "))
+
+
+class Cuts(SynchronousTestCase):
+    def test_only_of_those_who_may_send_through_us(self) -> None:
+        # RFC 5322 3.6.3
+        octets = b"BCC: a@b.example\r\nTo: c@d.example\r\nResent-Bcc: e@f.example,\r\n g@h.example\r\n\r\n"
+        for rights in (frozenset({Right.NETWORK}), frozenset({Right.AUTHENTICATED})):
+            edits, names = cut_fields(scan(octets), rights)
+            self.assertEqual(apply(octets, edits), b"To: c@d.example\r\n\r\n")
+            self.assertEqual(names, ("Bcc", "Resent-Bcc"))
+        self.assertEqual(cut_fields(scan(octets), frozenset()), ((), ()))
+        self.assertEqual(cut_fields(scan(b"To: a\r\n\r\nBcc: b\r\n"), frozenset({Right.NETWORK})), ((), ()))
 
 
 class Dates(SynchronousTestCase):

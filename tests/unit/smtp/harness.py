@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 
 from mta.address import Address
@@ -40,6 +41,12 @@ class Limits:
     idle_commands: int = 20
     transactions: int = 50
     received_hops: int = 5
+    proxy_timeout: float = 10.0
+    greet_delay: float = 0.0
+    slow_after: int = 10
+    slow_most: float = 20.0
+    deliver_by: float = 60.0
+    future_release: float = 3600.0
     command_timeout: float = 300.0
     data_timeout: float = 180.0
     transaction_timeout: float = 1800.0
@@ -51,6 +58,8 @@ class Queue:
 
     def __init__(self) -> None:
         self.leases: list[Lease | None] = []
+        self.flushed: list[tuple[str, bool]] = []
+        self.waiting: dict[str, int] = {}  # recipients by domain, for ``flush``
 
     def birth_claim(self, leads: object = None) -> Claim | None:
         return Claim("test", 1 << 60)
@@ -58,15 +67,20 @@ class Queue:
     def take(self, lease: Lease | None, leads: object = None) -> None:
         self.leases.append(lease)
 
+    async def flush(self, domain: str, subdomains: bool) -> int:
+        self.flushed.append((domain, subdomains))
+        return self.waiting.get(domain, 0)
+
 
 class Server:
     """A listener's factory with everything it needs, in memory.
 
     ours.example has the mailboxes ann, bob and postmaster, and the alias info for bob; relayed.example is relayed
-    for; 10.0.0.0/8 may relay.
+    for; 10.0.0.0/8 may relay.  198.51.100.0/26 may say XCLIENT, that and 198.51.100.64/26 XFORWARD, and
+    198.51.100.128/25 are proxies.
     """
 
-    def __init__(self, tables: Mapping[str, Any] | None = None, **limits: Any) -> None:
+    def __init__(self, tables: Mapping[str, Any] | None = None, lmtp: bool = False, **limits: Any) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.limits = Limits(**limits)
@@ -95,7 +109,8 @@ class Server:
             listener="mx",
             hostname="mail.ours.example",
             limits=self.limits,
-            networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
+            networks=() if lmtp else (ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
+            lmtp=lmtp,
             router=Router(rules),
             answerer=Answerer(self.tables, self.resolver),
             resolver=self.resolver,
@@ -104,16 +119,22 @@ class Server:
             memory=self.memory,
             configuration="test",
             seconds=self.clock.seconds,
+            sleep=self.sleep,
             now=self.now,
             emit=lambda event, id: self.events.append((id, event)),
-            ehlo=("PIPELINING", f"SIZE {self.limits.message_size}", "ENHANCEDSTATUSCODES", "8BITMIME"),
             banner=Reply.of(220, "", "mail.ours.example ESMTP"),
+            proxy=(ip_network("198.51.100.128/25"),),
+            xclient=(ip_network("198.51.100.0/26"),),
+            xforward=(ip_network("198.51.100.0/25"),),
         )
         self.connections = Connections()
         self.factory = SmtpFactory(self.context, self.connections, self.clock.callLater)
 
     def now(self) -> int:
         return 1_700_000_000_000 + round(self.clock.seconds() * 1000)
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        return deferLater(self.clock, seconds)
 
     def connect(self, client: str = "203.0.113.9", kind: str = "TCP") -> Client:
         return Client(self, client, kind)
@@ -140,6 +161,7 @@ class ClientTransport(StringTransport):
     """Keeps what the server did with the connection."""
 
     aborted = False
+    protocol: Any = None
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -150,13 +172,19 @@ class Client:
     """A client's end of one connection."""
 
     def __init__(self, server: Server, client: str, kind: str) -> None:
-        from twisted.internet.address import IPv4Address, IPv6Address
+        from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
         make = IPv6Address if ":" in client else IPv4Address
+        address = UNIXAddress(None) if kind == "UNIX" else make("TCP", client, 40000)
         self.server = server
-        self.protocol = server.factory.buildProtocol(make("TCP", client, 40000))
         self.transport = ClientTransport()
+        self.transport.protocol = server.factory.buildProtocol(address)
         self.protocol.makeConnection(self.transport)
+
+    @property
+    def protocol(self) -> Any:
+        """The one in force: what stands before a session gives way to it."""
+        return self.transport.protocol
 
     @property
     def closed(self) -> bool:

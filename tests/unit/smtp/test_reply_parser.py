@@ -73,6 +73,13 @@ class Replies(SynchronousTestCase):
         self.assertTrue(parse([b"250 " + b"x" * 5000 + b"\r\n"])[1])
         self.assertTrue(parse([b"250-x\r\n"] * 201)[1])
 
+    def test_longest_line_is_one_for_every_cut(self) -> None:
+        # RFC 5321 4.5.3.1.5
+        for more, wrong in ((0, False), (1, True)):
+            line = b"250 " + b"x" * (ReplyParser.MAX_LINE - 4 + more) + b"\r\n"
+            for place in (1, len(line) - 2, len(line) - 1, len(line)):
+                self.assertEqual(bool(parse([line[:place], line[place:]])[1]), wrong)
+
     def test_text_that_is_no_utf_8(self) -> None:
         self.assertEqual(parse([b"550 n\xf8\r\n"])[0][0].text, "n\ufffd")
 

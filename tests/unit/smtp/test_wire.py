@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.smtp.wire import BareNewline, CommandSplitter, DataDecoder, LineTooLong
+from mta.smtp.wire import BareNewline, ChunkDecoder, CommandSplitter, DataDecoder, LineTooLong
 
 TOO_LONG = "too long"
 BARE = "bare"
@@ -149,3 +149,91 @@ class Data(SynchronousTestCase):
         self.assertEqual(rest, b"\r\n".join(lines[end + 1 :]))
         self.assertIs(decoder.bare, any(b"\r" in line or b"\n" in line for line in lines[:end]))
         self.assertIs(decoder.line_too_long, any(len(line) + 2 > 12 for line in expected))
+
+
+def chunks(pieces: list[bytes], sizes: list[int], binary: bool = False) -> tuple[bytes, bytes, ChunkDecoder]:
+    """The octets as chunks of these sizes, each begun as a session does; what is left over; the decoder."""
+    decoder = ChunkDecoder(12, binary)
+    waiting = list(sizes)
+    body, rest = b"", b""
+    decoder.begin(waiting.pop(0))
+    for piece in pieces:
+        while piece:
+            while decoder.done and waiting:
+                decoder.begin(waiting.pop(0))
+            if decoder.done:
+                rest += piece
+                break
+            body += decoder.feed(piece)
+            piece = decoder.rest
+    decoder.end()
+    return body, rest, decoder
+
+
+class Chunks(SynchronousTestCase):
+    def test_every_cut_gives_the_same_message(self) -> None:
+        # RFC 3030 2
+        octets = b"a\r\n.\r\nQUIT\r\n\xfc\r\nNOOP\r\n"
+        for pieces in cuts(octets):
+            body, rest, decoder = chunks(pieces, [2, 0, 4, 1, 8])
+            self.assertEqual((body, rest), (octets[:15], octets[15:]))
+            self.assertTrue(decoder.eight_bit)
+            self.assertEqual(decoder.size, 15)
+            self.assertFalse(decoder.bare or decoder.nul or decoder.line_too_long)
+
+    def test_binary_octets_are_no_lines(self) -> None:
+        # RFC 3030 3
+        octets = b"\0\r\r\n\n" + b"x" * 50
+        for binary in (True, False):
+            decoder = chunks([octets], [20, len(octets) - 20], binary)[2]
+            self.assertEqual({decoder.bare, decoder.nul, decoder.line_too_long}, {not binary})
+            self.assertFalse(decoder.eight_bit)
+
+    @given(
+        st.lists(st.sampled_from([b"\r\n", b".", b"a", b"\r", b"\n", b"bcd", b"\0", b"\xff"]), max_size=30),
+        st.lists(st.integers(0, 60), max_size=6),
+        st.lists(st.integers(0, 20), max_size=6),
+    )
+    def test_any_octets_any_cuts_any_chunks(self, parts: list[bytes], where: list[int], sizes: list[int]) -> None:
+        octets = b"".join(parts)
+        sizes = [size for size in sizes if size] + [len(octets)]
+        places = [0, *sorted(min(place, len(octets)) for place in where), len(octets)]
+        pieces = [octets[a:b] for a, b in itertools.pairwise(places)]
+        body, rest, decoder = chunks(pieces, sizes)
+        self.assertEqual((body, rest), (octets, b""))
+        lines = octets.split(b"\r\n")
+        self.assertIs(decoder.bare, any(b"\r" in line or b"\n" in line for line in lines))
+        self.assertIs(decoder.nul, b"\0" in octets)
+        self.assertIs(decoder.eight_bit, not octets.isascii())
+        longest = max([len(line) + 2 for line in lines[:-1]] + [len(lines[-1]) + 2])
+        if not decoder.bare:
+            self.assertIs(decoder.line_too_long, longest > 12)
+
+    def test_splitter_gives_a_chunk_and_no_more(self) -> None:
+        splitter = CommandSplitter(100)
+        splitter.feed(b"BDAT 3\r\nabcNOOP\r\n")
+        self.assertEqual(splitter.next_line(), b"BDAT 3")
+        self.assertEqual(splitter.take(3), b"abc")
+        self.assertEqual(splitter.next_line(), b"NOOP")
+        self.assertEqual(splitter.take(3), b"")
+
+
+class LongerLines(SynchronousTestCase):
+    def test_some_commands_may_have_longer_lines(self) -> None:
+        # RFC 5321 4.5.3.1.4: by the extensions' parameters
+        octets = b"mail" + b"x" * 14 + b"\r\nRCPT" + b"x" * 14 + b"\r\nMAIL" + b"x" * 15 + b"\r\n"
+        for pieces in cuts(octets):
+            splitter = CommandSplitter(10, {b"MAIL": 10})
+            seen: list[bytes | str] = []
+            for piece in pieces:
+                splitter.feed(piece)
+                while True:
+                    try:
+                        line = splitter.next_line()
+                    except LineTooLong:
+                        seen.append(TOO_LONG)
+                        continue
+                    if line is None:
+                        break
+                    seen.append(line)
+            self.assertEqual(seen, [b"mail" + b"x" * 14, TOO_LONG, TOO_LONG])

@@ -1,0 +1,1 @@
+"""SASL mechanisms (RFC 4422), pure: octets in, octets out."""

@@ -1,0 +1,267 @@
+"""The loop of a session: commands out of octets, one at a time, and their replies in order (RFC 2920).
+
+What it is: the base of ``Session``: what has come and is not looked at yet, what waits, what is to be written.  It
+knows no command: ``find`` gives one by its name, ``_answer`` takes its reply.
+Contract: exactly one reply to each command, in order, however the input was cut: while one command waits, no
+other is looked at, and a client that goes on sending is paused.  All replies to one segment go out in one
+write (RFC 2920 3.2).  No exception leaves it.
+How it fails: what a command raises becomes its reply; unknown trouble is 451 and is logged.
+Limits: one piece of what the network gave is kept of a client that sends while its turn is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.reply import LOCAL_ERROR, MailFailure, Reply
+from mta.smtp import replies
+from mta.smtp.context import Context
+from mta.smtp.extensions import LONGER
+from mta.smtp.intake import Intake
+from mta.smtp.transport import Transport, direct_write
+from mta.smtp.wire import BadLine, CommandSplitter, LineTooLong
+from mta.waiting import drive
+
+log = Logger()
+
+#: A command by its name in capitals, by SMTP or LMTP; what it takes first is the session.
+Find: TypeAlias = Callable[[bytes, bool], Callable[[Any, bytes], Any]]
+
+
+class Waited(Protocol):
+    """What a session waits for: a command that is not done, or a TLS handshake."""
+
+    def cancel(self) -> None: ...
+
+
+class Turns:
+    """See the module's text.  ``client`` is its address, for the log; ``find`` as in ``commands``."""
+
+    __slots__ = (
+        "_blocked",
+        "_closing",
+        "_deciding",
+        "_doing",
+        "_ended",
+        "_held",
+        "_must_read",
+        "_out",
+        "_paused",
+        "_splitter",
+        "_stopping",
+        "_transport",
+        "_waiting",
+        "_write",
+        "client",
+        "context",
+        "find",
+        "intake",
+    )
+
+    def __init__(self, transport: Transport, context: Context, client: str, find: Find) -> None:
+        self._transport = transport
+        self._write = direct_write(transport)
+        self.context = context
+        self.client = client
+        self.find = find
+        self.intake: Intake | None = None  # where octets go that are no commands
+        self._splitter = CommandSplitter(context.limits.command_line, LONGER)
+        self._out: list[bytes] = []
+        self._held: list[bytes] = []
+        self._waiting: Waited | None = None
+        self._doing = b""
+        self._deciding = False
+        self._paused = False  # reading is paused, because of either of the next two
+        self._blocked = False  # the client does not read its replies
+        self._must_read = False  # a TLS handshake is under way, which comes to its end only by reading
+        self._ended = False  # the client has shut down its side: nothing more will come
+        self._closing = False
+        self._stopping = False  # it ends after the command under way
+
+    # --- what a session adds -------------------------------------------------------------------------------
+
+    def _answer(self, reply: Reply | None, name: bytes) -> None:
+        """Queue the reply to the command; None: it has none."""
+        raise NotImplementedError
+
+    def _data_awaited(self) -> None:
+        """The next piece of a message is awaited from now on."""
+        raise NotImplementedError
+
+    def close(self, last: Reply | None = None) -> None:
+        """Say a last word, then end the connection."""
+        raise NotImplementedError
+
+    # --- what the protocol calls ---------------------------------------------------------------------------
+
+    def feed(self, octets: bytes) -> None:
+        """Octets from the client."""
+        if self._closing:
+            return
+        if self._waiting is not None or self._blocked:
+            # It sends while its turn is over: keep this piece, and read no more until then.
+            self._held.append(octets)
+            self._pause()
+            return
+        try:
+            self._run(octets)
+        except Exception:
+            log.failure("session with {client} failed", client=self.client)
+            self.close(LOCAL_ERROR)
+
+    def blocked(self, blocked: bool) -> None:
+        """The transport's buffer of replies is full, or has emptied."""
+        self._blocked = blocked
+        if blocked:
+            if not self._must_read:
+                self._pause()
+        elif self._waiting is None:
+            self._go_on_safely()
+
+    def input_ended(self) -> None:
+        """The client will send no more, but may well wait for its replies; then the connection ends."""
+        self._ended = True
+        if self._waiting is None and not self._blocked:
+            self._go_on_safely()
+
+    # --- the loop ------------------------------------------------------------------------------------------
+
+    def _run(self, octets: bytes) -> None:
+        if self.intake is not None:
+            self._data(self.intake, octets)
+        else:
+            self._splitter.feed(octets)
+        while self._waiting is None and not self._closing:
+            if self.intake is not None:
+                if not self._splitter.waiting:
+                    break
+                wanted = self.intake.wanted
+                self._data(self.intake, self._splitter.take_rest() if wanted is None else self._splitter.take(wanted))
+                continue
+            try:
+                line = self._splitter.next_line()
+            except BadLine as error:
+                too_long = isinstance(error, LineTooLong)
+                self._answer(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, b"")
+                continue
+            if line is None:
+                break
+            self._command(line)
+        self._flush()
+
+    def _command(self, line: bytes) -> None:
+        verb, _, argument = line.rstrip(b" \t").partition(b" ")
+        name = verb.upper()
+        if b"\r" in line or b"\0" in line:
+            # PROXY 2.2: NUL alone is the third line of a binary header, from a peer that is not to be believed.
+            self._answer(replies.NO_PROXY if line == b"\0" else replies.BAD_LINE, b"")
+            return
+        try:
+            answer = self.find(name, self.context.lmtp)(self, argument.strip(b" \t"))
+            if isinstance(answer, Reply):
+                self._answer(answer, name)
+            elif answer is not None:
+                self._wait(answer, name)
+            else:
+                self._data_awaited()
+        except Exception as error:
+            self._answer(self.trouble(error), name)
+
+    def _wait(self, coroutine: Any, name: bytes) -> None:
+        """Drive a command that may have to wait; go on when it is done."""
+        self._doing = name
+        self._deciding = True  # its reply, if it comes at once, is answered in the loop that is running
+        self._waiting = drive(coroutine, self._finished)
+        self._deciding = False
+
+    def _finished(self, reply: Reply | Failure | None) -> None:
+        if self._closing and isinstance(reply, Failure) and isinstance(reply.value, CancelledError):
+            self._waiting = None  # cancelled by ourselves; by anybody else it is trouble like any other
+            return
+        if isinstance(reply, Failure):
+            reply = self.trouble(reply.value)
+        if self._deciding:
+            self._answer(reply, self._doing)
+            return
+        self._waiting = None
+        if self._closing:
+            return
+        try:
+            self._answer(reply, self._doing)
+            if self._stopping:
+                self.close(replies.SHUTTING_DOWN)
+            self._flush()
+            self._go_on()
+        except Exception:
+            log.failure("session with {client} failed", client=self.client)
+            self.close(LOCAL_ERROR)
+
+    def _data(self, intake: Intake, octets: bytes) -> None:
+        self._data_awaited()
+        wait = intake.take(octets)
+        if self._closing:
+            return
+        done = intake.done
+        if done:
+            self.intake = None
+            if intake.rest:
+                self._splitter.feed(intake.rest)
+        if wait is not None:
+            self._wait(self._after(wait, intake), intake.name)
+        elif done:
+            self._wait(intake.end(), intake.name)
+
+    async def _after(self, wait: Any, intake: Intake) -> Reply | None:
+        """The spool wants time; then the end of data, if it has come meanwhile."""
+        try:
+            await wait
+        except CancelledError:
+            raise
+        except Exception as error:
+            intake.failed(error)
+        return await intake.end() if intake.done else None
+
+    def _go_on_safely(self) -> None:
+        try:
+            self._go_on()
+        except Exception:
+            log.failure("session with {client} failed", client=self.client)
+            self.close(LOCAL_ERROR)
+
+    def _go_on(self) -> None:
+        """Take up what was kept while a command waited, then let the client send again."""
+        while self._held and self._waiting is None and not self._blocked and not self._closing:
+            held = b"".join(self._held)
+            self._held.clear()
+            self._run(held)
+        if self._waiting is None and not self._blocked and not self._closing:
+            self._run(b"")
+            if self._waiting is None and not self._blocked and not self._closing:
+                if self._ended:
+                    self.close()
+                elif self._paused:
+                    self._paused = False
+                    self._transport.resumeProducing()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()
+
+    def trouble(self, error: BaseException | None) -> Reply:
+        """The reply for what a command raised; what nobody foresaw is logged."""
+        if isinstance(error, MailFailure):
+            return error.reply
+        log.failure("a command of {client} failed", failure=Failure(error), client=self.client)
+        return LOCAL_ERROR
+
+    def _flush(self) -> None:
+        if self._out:
+            out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._write(out)
