@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench crash real-mail fuzz tls-scan clean
+.PHONY: run test check rfc-tags bench crash real-mail fuzz tls-scan clean
 
 # The environment is made anew when the packaging files change.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -27,6 +27,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.rfc_tags
+
+# Each clause of an RFC that the code names and no test carries, and the reverse.
+rfc-tags: $(VENV)/.installed
+	$(BIN)/python -m tests.rfc_tags
 
 # txmta and Postfix side by side; see benchmarks/README.rst.
 bench: $(VENV)/.installed

@@ -126,6 +126,21 @@ def _mailbox_text(local: str, domain: str) -> str:
     return f"{local}@{domain}" if domain else local
 
 
+def unicode_text(address: Address) -> str:
+    """The Mailbox with U-labels in its domain, for people and where SMTPUTF8 is in use (RFC 6531 3.7)."""
+    if "xn--" not in address.domain:
+        return str(address)
+    labels = [_u_label(label) if label.startswith("xn--") else label for label in address.domain.split(".")]
+    return f"{Address(address.local, '')}@{'.'.join(labels)}"
+
+
+def _u_label(label: str) -> str:
+    try:
+        return idna.ulabel(label)
+    except (idna.IDNAError, UnicodeError):
+        return label
+
+
 def _local_part(text: str) -> str:
     if _DOT_STRING_UTF8.match(text):
         local = text

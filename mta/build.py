@@ -24,6 +24,7 @@ from mta.config.load import Configuration
 from mta.config.option import Path
 from mta.config.rules import routing_rules, sources
 from mta.delivery.adapt import completed
+from mta.delivery.expansion import Expanded
 from mta.dns.resolver import Resolver
 from mta.interfaces import ITable
 from mta.plugin import Services
@@ -109,6 +110,8 @@ class Parts:
             name: completed(section.provider(section.options, self._services(name, configuration)), name)
             for name, section in configuration.delivery.items()
         }
+        expanded = Expanded()
+        self.services[expanded.name] = expanded
 
     def _services(self, name: str, configuration: Configuration) -> Services:
         return Services(

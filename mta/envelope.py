@@ -60,7 +60,7 @@ class Envelope:
     envid: str = ""
     smtputf8: bool = False
     requiretls: bool = False  # RFC 8689 2: TLS at every hop, or a report
-    tls_optional: bool = False  # RFC 8689 5: the field "TLS-Required: no"
+    tls_optional: bool = False  # RFC 8689 3: the field "TLS-Required: no"
     deliver_by: int = 0  # RFC 2852: when the time for the delivery is over; 0: no such wish
     by_mode: str = ""  # RFC 2852 4: "R" (return it then) or "N" (notify then), with "T" for trace
     hold_until: int = 0  # RFC 4865: not to be sent before; expiry counts from then
@@ -121,7 +121,9 @@ class Outcome:
     scope: Scope = Scope.RECIPIENT
     retry_at: int = 0  # the far end asked for this time; 0: by the retry rule
     may_duplicate: bool = False  # the connection was lost between the final dot and its reply
-    # RELAYED to a host that was given NOTIFY and the rest of what the sender asked to be told; where it was not, the
-    # "relayed" report that NOTIFY=SUCCESS and BY with mode N ask for is ours (RFC 3461 5.2.2, RFC 2852 4)
+    # RELAYED to a host that was given NOTIFY; where it was not, the "relayed" report of NOTIFY=SUCCESS is ours
+    # (RFC 3461 5.2.2)
     dsn_taken_over: bool = False
+    # RELAYED to a host that keeps no time, which the report of BY with mode N tells (RFC 2852 4.1.4.2)
+    time_dropped: bool = False
     attempt: Mapping[str, Any] = field(default_factory=dict)  # host, stage, tls, seconds: for the story

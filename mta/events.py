@@ -129,6 +129,7 @@ COMMITTED = Kind("committed", "the message is on disk; the client was told 250",
 REFUSED = Kind("refused", "a message was refused at its end", "message from {client}, sender <{sender}>: {reply}")
 FORWARDED = Kind("forwarded", "XFORWARD told where the message came from", "{peer} says that it came from {said}")
 EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
+PRIORITY = Kind("priority", "a priority was asked for by MT-PRIORITY", "priority {given}; asked for: {asked}")
 HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "{fields}")
 HEADER_CUT = Kind("header-cut", "a field was cut at acceptance", "{fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")

@@ -45,7 +45,7 @@ class Reply:
 
     @classmethod
     def in_utf8(cls, code: int, enhanced: str, *lines: str) -> Reply:
-        """One whose text may be UTF-8, for a client that asked for it (RFC 6531 3.7.4.1); no line breaks in it."""
+        """One whose text may be UTF-8, for a client that asked for it (RFC 6531 3.7.4.2); no line breaks in it."""
         reply = cls(code, enhanced, lines)
         texts = [f"{enhanced} {_BREAKING.sub('?', line)}\r\n" for line in lines]
         wire = "".join(f"{code}-{text}" for text in texts[:-1]) + f"{code} {texts[-1]}"

@@ -18,10 +18,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 CODE = ("mta/**/*.py",)
-TESTS = ("tests/**/*.py", "tests/**/*.dialogue", "tests/hostile/rows.toml")
+TESTS = ("tests/**/*.py", "tests/**/*.dialogue")
 
 #: "4.1.1.4", "4", "X.1.7", "C"; a number alone is a section only while it is small.
-_CLAUSE = r"(?:[A-Z]\.)?[0-9]+(?:\.[0-9]+)+|[0-9]{1,2}(?![0-9.]*[0-9])|(?:[Aa]ppendix )?[A-F](?:\.[0-9]+)*(?![A-Za-z])"
+_CLAUSE = (
+    r"(?:[A-Z]\.)?[0-9]+(?:\.[0-9]+)+|(?:[12]?[0-9]|30)(?![0-9.]*[0-9])|(?:[Aa]ppendix )?[A-F](?:\.[0-9]+)*(?![A-Za-z])"
+)
 _BETWEEN = r" to |, and |, | and "
 _RFC = re.compile(rf"RFC ([0-9]{{3,5}})((?: (?:{_CLAUSE})(?:(?:{_BETWEEN})(?:{_CLAUSE}))*)?)")
 _FURTHER = re.compile(rf"({_BETWEEN}| )({_CLAUSE})")
@@ -54,9 +56,10 @@ def tags(text: str) -> Iterator[Tag]:
         if not clauses:
             yield Tag(source)
         last = ""
-        for between, clause in _FURTHER.findall(clauses):
-            clause = clause.removeprefix("appendix ").removeprefix("Appendix ")  # noqa: PLW2901
-            yield from (Tag(source, step) for step in _steps(last, clause)) if between == " to " else [Tag(source, clause)]
+        for between, found in _FURTHER.findall(clauses):
+            clause = found.removeprefix("appendix ").removeprefix("Appendix ")
+            for step in _steps(last, clause) if between == " to " else [clause]:
+                yield Tag(source, step)
             last = clause
     for match in _CVE.finditer(text):
         yield Tag(match[0])

@@ -72,11 +72,11 @@ def concerns(envelope: Envelope, recipient: Recipient, outcome: Outcome, now: in
         return False  # what nearly all mail is
     if outcome.status is Status.DEFERRED:
         return is_late(envelope, recipient, now)
-    return _wants_success(envelope, recipient, outcome)
+    return _wants_success(envelope, recipient, outcome, now)
 
 
 def is_late(envelope: Envelope, recipient: Recipient, now: int) -> bool:
-    """RFC 2852 4, mode N: its time is over, and its sender has not been told yet (``late`` in its progress)."""
+    """RFC 2852 4.1.3, mode N: its time is over, and its sender has not been told yet (``late`` in its progress)."""
     return envelope.by_mode[:1] == "N" and now >= envelope.deliver_by and "late" not in recipient.progress
 
 
@@ -120,7 +120,7 @@ def _good(envelope: Envelope, ended: Sequence[Ended], now: int) -> tuple[Ended, 
         if (
             is_late(envelope, recipient, now) and _wants(recipient.notify, "DELAY")
             if outcome.status is Status.DEFERRED
-            else _wants_success(envelope, recipient, outcome)
+            else _wants_success(envelope, recipient, outcome, now)
         )
     )
 
@@ -130,14 +130,15 @@ def _wants(notify: str, what: str) -> bool:
     return not notify or what in notify.upper().split(",")
 
 
-def _wants_success(envelope: Envelope, recipient: Recipient, outcome: Outcome) -> bool:
+def _wants_success(envelope: Envelope, recipient: Recipient, outcome: Outcome, now: int) -> bool:
     if outcome.status not in _SUCCEEDED:
         return False
     if outcome.status is Status.RELAYED and envelope.by_mode and recipient.notify.upper() != "NEVER":
-        # RFC 2852 4: with trace each relay tells; in mode N one that hands it to a host which does not keep the time.
+        # RFC 2852 4.1.4: with trace each relay tells.
         if "T" in envelope.by_mode:
             return True
-        if envelope.by_mode[:1] == "N" and not outcome.dsn_taken_over:
+        # RFC 2852 4.1.4.2: in time, to a host that does not keep it.
+        if envelope.by_mode[:1] == "N" and outcome.time_dropped and now < envelope.deliver_by:
             return True
     # RFC 3461 5.2.2: a host that was given NOTIFY tells itself.
     return bool(recipient.notify) and not outcome.dsn_taken_over and _wants(recipient.notify, "SUCCESS")

@@ -14,6 +14,7 @@ RET=FULL and up to ``MAX_RETURNED`` octets, and never if it requires TLS (RFC 86
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
@@ -123,7 +124,7 @@ class Reports:
             )
             if (wait := incoming.write(octets)) is not None:
                 await wait
-            if (wait := incoming.add_recipients(leads.recipients)) is not None:
+            if (wait := incoming.add_recipients(_hurried(leads.recipients, notice))) is not None:
                 await wait
             if (wait := incoming.seal(envelope, (Edit(0, 0, trace),), (spawned, *leads.events))) is not None:
                 await wait
@@ -149,6 +150,12 @@ class Reports:
                 hold = f"the report cannot be routed: {failure.reply}"
         recipient = Recipient(id=0, address=to, original=to, destination=_UNROUTED, due=now, hold=hold)
         return Leads((recipient,), ())
+
+
+def _hurried(recipients: Sequence[Recipient], notice: Notice) -> Sequence[Recipient]:
+    """RFC 6710 4.6: the report has the priority of its message."""
+    priority = max(recipient.priority for recipient, _ in notice.ended)
+    return [replace(recipient, priority=priority) for recipient in recipients] if priority else recipients
 
 
 async def _subject(message: IMessage) -> Subject:

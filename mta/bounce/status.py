@@ -35,20 +35,21 @@ _ACTIONS: Final = {
     Status.RELAYED: "relayed",
     Status.EXPANDED: "expanded",
 }
-# RFC 2852 4; RFC 3463 3.5
+# RFC 2852 4.1.3; RFC 3463 3.5
 _LATE: Final = "4.4.7"
 
 
 def status_fields(notice: Notice, envelope: Envelope, id: str, hostname: str, at_ms: int, utf8: bool) -> bytes:
     """The fields: about the message (RFC 3464 2.2), then about each recipient (2.3).  ``id``: queue id."""
-    fields = [f"Reporting-MTA: dns; {hostname}"]
+    fields = []
     if envelope.envid:
-        # RFC 3461 4.4: as it was before it became xtext.
+        # RFC 3461 6.3 (a): as it was before it became xtext.
         fields.append(_field("Original-Envelope-Id", envelope.envid))
-    fields += [f"X-txmta-Queue-ID: {id}", f"Arrival-Date: {date_text(envelope.arrived)}"]
+    fields += [f"Reporting-MTA: dns; {hostname}", f"Arrival-Date: {date_text(envelope.arrived)}"]
     if envelope.deliver_by:
-        # RFC 2852
+        # RFC 2852 5
         fields.append(f"Deliver-By-Date: {date_text(envelope.deliver_by)}")
+    fields.append(f"X-txmta-Queue-ID: {id}")
     for ended in notice.ended:
         fields += ["", *_recipient_fields(ended, notice.kind, hostname, at_ms, utf8)]
     return "\r\n".join([*fields, ""]).encode()
@@ -58,10 +59,12 @@ def _recipient_fields(ended: Ended, kind: Kind, hostname: str, at_ms: int, utf8:
     recipient, outcome = ended
     fields = []
     if recipient.orcpt:
-        # RFC 3461 4.2, 5.2.1
+        # RFC 3461 6.3 (d)
         type_, _, address = recipient.orcpt.partition(";")
         fields.append(_field("Original-Recipient", *_typed(type_, address, utf8, ";")))
-    address = str(recipient.address if recipient.address.domain else Address(recipient.address.local, hostname))
+    # RFC 3464 2.3.2: as it was when we took the message, not what aliases made of it.
+    accepted = recipient.original
+    address = str(accepted if accepted.domain else Address(accepted.local, hostname))
     type_ = "rfc822" if address.isascii() else "utf-8"
     fields += [
         _field("Final-Recipient", *_typed(type_, address, utf8, "; ")),
@@ -81,8 +84,9 @@ def _recipient_fields(ended: Ended, kind: Kind, hostname: str, at_ms: int, utf8:
 def _typed(type_: str, address: str, utf8: bool, mark: str) -> tuple[str, bool]:
     """The text, and whether it is UTF-8.  RFC 6533 3: as it is where it may be, else each character that is not xtext
     as its number."""
-    utf8 = utf8 and type_ == "utf-8" and _fits(address)
-    if type_ == "utf-8" and not utf8:
+    international = type_.lower() == "utf-8"
+    utf8 = utf8 and international and _fits(address)
+    if international and not utf8:
         address = _NOT_XTEXT.sub(lambda match: f"\\x{{{ord(match[0]):02X}}}", address)
     return f"{type_}{mark}{address}", utf8
 

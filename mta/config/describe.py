@@ -1,8 +1,9 @@
-"""Writes what people read of the configuration: the shipped ``etc/mta.toml`` and ``docs/configuration.rst``.
+"""Writes what people read of the configuration: the shipped ``etc/mta.toml`` and ``docs/configuration.rst``; and, from
+the table of SMTP extensions, ``docs/extensions.rst`` (``mta.smtp.describe``).
 
 What it is: both are generated from the schema and from the options of the built-in providers, so an option cannot
 be without its explanation; a test compares them with the files.
-``python -m mta.config.describe`` writes both below the current folder.
+``python -m mta.config.describe`` writes them below the current folder.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from mta.config.providers import Providers
 from mta.config.render import as_toml, option_fields, required
 from mta.config.schema import Configuration, Domain
 from mta.config.section import Section
+from mta.smtp.describe import extensions
 
 _WIDTH: Final = 100
 _TYPES: Final[dict[Any, str]] = {
@@ -283,8 +285,9 @@ def _type_name(kind: Any) -> str:
 
 
 def main() -> None:
-    """Write both files below the current folder."""
-    for path, text in (("etc/mta.toml", shipped()), ("docs/configuration.rst", reference())):
+    """Write the files below the current folder."""
+    files = {"etc/mta.toml": shipped(), "docs/configuration.rst": reference(), "docs/extensions.rst": extensions()}
+    for path, text in files.items():
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 

@@ -260,7 +260,7 @@ class Limits(Options):
     deliver_by: Duration = option(
         _MINUTE,
         doc="The shortest time after which a client may want a message back that is not delivered yet (DELIVERBY, "
-        'RFC 2852); told in the answer to EHLO. Below: 550 5.4.7. With "0s" any time is taken.',
+        'RFC 2852); told in the answer to EHLO. Below: 555 5.5.4. With "0s" any time is taken.',
         check=_whole_seconds,
     )
     future_release: Duration = option(

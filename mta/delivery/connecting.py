@@ -93,7 +93,7 @@ class Connector:
             return Need(TlsLevel.VERIFY, by_message=True)
         level = self._rules.level(hop)
         if envelope.tls_optional:
-            # RFC 8689 5: "TLS-Required: no" goes before our own rules.
+            # RFC 8689 4.2.2: "TLS-Required: No" goes before our own rules.
             level = min(level, TlsLevel.OPPORTUNISTIC)
         return self._needs[level]
 

@@ -82,6 +82,7 @@ class Pool:
         for connection in reversed(self._by_hop.get(hop, ())):
             if need.met_by(connection):
                 self._forget(connection.client)
+                connection.client.keep_until(float("inf"))  # whoever has it gives it back
                 return connection
         return None
 

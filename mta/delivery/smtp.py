@@ -11,7 +11,9 @@ Limits: ``connections`` at once for each next hop, ``messages`` on each, kept ``
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
+from functools import partial
+
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -23,7 +25,7 @@ from mta.delivery.values import Batch, Limits
 from mta.interfaces import IDeliveryService
 from mta.plugin import Services, provider
 from mta.routing.values import Route
-from mta.waiting import step
+from mta.waiting import Later, Run, drive
 
 
 @implementer(IDeliveryService)
@@ -44,7 +46,8 @@ class SmtpDelivery:
         self._means = Means(
             self._pool, connector.key, connector.connecting, services.now, self._reactor.seconds, self.final
         )
-        self._running: set[Deferred[None]] = set()
+        # No Deferred refers to its run, which refers to it: each message would wait for the cycle collector.
+        self._running: dict[Deferred[None], Run[None]] = {}
         self._stopped: list[Deferred[None]] = []  # calls of stop that wait for the running ones
 
     def limits(self, route: Route) -> Limits:
@@ -54,17 +57,20 @@ class SmtpDelivery:
     def deliver(self, batch: Batch) -> Deferred[None]:
         """See ``IDeliveryService``.  Cancelling ends the connection that is in use or coming about."""
         need = self._connector.need(batch.route.destination.next_hop, batch.message.envelope)
-        done, work = step(Attempt(batch, self._means, need).run())
-        if done or not isinstance(work, Deferred):
-            return succeed(None)
-        self._running.add(work)
-        work.addBoth(self._over, work)
+        work: Deferred[None] = Later(self._cancel)
+        run = drive(Attempt(batch, self._means, need).run(), partial(self._over, work))
+        if run is not None:
+            self._running[work] = run
         return work
 
-    def _over(self, result: Failure | None, work: Deferred[None]) -> Failure | None:
-        self._running.discard(work)
-        self._tell_stopped()
-        return result
+    def _cancel(self, work: Deferred[None]) -> None:
+        self._running[work].cancel()
+
+    def _over(self, work: Deferred[None], result: Failure | None) -> None:
+        self._running.pop(work, None)
+        if self._stopped:
+            self._tell_stopped()
+        work.callback(result)  # a Failure goes on as one
 
     def _tell_stopped(self) -> None:
         if self._stopped and not self._running and not self._connector.clients:

@@ -17,13 +17,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mta.delivery.pool import Connection, Need, Pool
 from mta.delivery.smtp_message import BAD_PATH, Content, Lack, Transmission, fits, plan_transmission
 from mta.delivery.values import Batch
 from mta.envelope import Outcome, Recipient, Scope, Status
-from mta.message.convert import CannotConvert, convert
+from mta.message.convert import CannotConvert, convert, has_utf8_header
 from mta.reply import LOCAL_ERROR, Reply
 from mta.smtp.client_values import Answer, Sent
 
@@ -90,7 +91,6 @@ class Attempt:
 
     # Left at these by most attempts.
     _elsewhere: _Elsewhere | None = None
-    _content: Content | None = None
     _converted: Content | Lack | None = None
     _doubt = False  # a transaction that was begun anew may have been taken
 
@@ -104,6 +104,10 @@ class Attempt:
     async def run(self) -> None:
         """Until every recipient has its outcome, or was left for another attempt."""
         self._refuse_paths()
+        declared = self._batch.message.envelope.smtputf8
+        content = await self._read_headers() if declared else self._stored()
+        if content is None:
+            return
         for _ in range(MOST_ROUNDS + len(self._batch.recipients)):
             waiting, another = self._batch.pending, False
             if not waiting:
@@ -114,10 +118,6 @@ class Attempt:
             connection = kept or await self._connect(waiting, another)
             if connection is None:
                 return
-            content = self._content
-            if content is None:
-                declared = self._batch.message.envelope.smtputf8
-                content = await self._read_header() if declared else self._stored()
             planned = self._plan(content, waiting, connection)
             if isinstance(planned, Lack) and planned.convert:
                 planned = await self._plan_converted(content, waiting, connection)
@@ -205,7 +205,11 @@ class Attempt:
     async def _plan_converted(
         self, content: Content, recipients: Sequence[Recipient], connection: Connection
     ) -> Transmission | Lack:
-        converted = self._converted or await self._convert(content)
+        try:
+            converted = self._converted or await self._convert(content)
+        except BaseException:
+            self._means.pool.give_back(connection)
+            raise
         return converted if isinstance(converted, Lack) else self._plan(converted, recipients, connection)
 
     def _stored(self, utf8_header: bool = False) -> Content:
@@ -213,21 +217,36 @@ class Attempt:
         message = self._batch.message
         envelope = message.envelope
         if self._means.final and (envelope.deliver_by or envelope.requiretls):
-            # RFC 2852 4, RFC 8689 4.2: what is asked for the way is fulfilled where the way ends.
+            # RFC 2852 4.1.1, RFC 8689 4.4: what is asked for the way is fulfilled where the way ends.
             envelope = replace(envelope, deliver_by=0, requiretls=False)
         binary = envelope.body == "BINARYMIME"
-        self._content = Content(envelope, message.open, message.size, envelope.eight_bit, binary, utf8_header)
-        return self._content
+        return Content(envelope, message.open, message.size, envelope.eight_bit, binary, utf8_header)
 
-    async def _read_header(self) -> Content:
-        """The same, of one that was declared with SMTPUTF8: has its header more than ASCII?"""
-        header = self._batch.message.header()
-        return self._stored(not (header if isinstance(header, bytes) else await header).isascii())
+    async def _read_headers(self) -> Content | None:
+        """The same, of one that was declared with SMTPUTF8: is there more than ASCII in its header, or in that of a
+        part?  None: it cannot be read, which is reported."""
+        message = self._batch.message
+        try:
+            header = message.header()
+            found = not (header if isinstance(header, bytes) else await header).isascii()
+            if not found and message.envelope.eight_bit:
+                # RFC 6531 3.2: at any level within its MIME structure.
+                found = await has_utf8_header(message.open)
+        except CancelledError:
+            raise
+        except Exception:
+            log.failure("a message could not be read")
+            for recipient in self._batch.pending:
+                self._report(recipient, Answer(LOCAL_ERROR, "data", Scope.MESSAGE), self._hop)
+            return None
+        return self._stored(found)
 
     async def _convert(self, content: Content) -> Content | Lack:
         """The message in 7 bits, which is tried once."""
         try:
             found = await convert(content.open)
+        except CancelledError:
+            raise
         except Exception:
             log.failure("a message could not be converted")
             self._converted = Lack(LOCAL_ERROR, final=True)
@@ -260,12 +279,11 @@ class Attempt:
 
     def _report_sent(self, planned: Transmission, sent: Sent, connection: Connection) -> None:
         """Report what is known; those whom the host takes in another transaction stay pending."""
-        some = any(answer.reply.positive for answer in sent.answers)
         for recipient, answer in zip(planned.recipients, sent.answers, strict=True):
-            if some and answer.stage == "RCPT" and _too_many(answer.reply):
+            if answer.stage == "RCPT" and _too_many(answer.reply) and sent.some:
                 continue
             lost = self._doubt or (sent.lost_after_dot and answer.scope is Scope.HOST)
-            self._report(recipient, answer, connection.where, connection.tls, lost, planned.taken_over)
+            self._report(recipient, answer, connection.where, connection.tls, lost, planned)
 
     def _report(
         self,
@@ -274,7 +292,7 @@ class Attempt:
         where: str,
         tls: str = "",
         lost: bool = False,
-        taken_over: bool = False,
+        planned: Transmission | None = None,
     ) -> None:
         reply = answer.reply
         if 200 <= reply.code < 300:
@@ -291,7 +309,8 @@ class Attempt:
                 reply=reply,
                 scope=answer.scope,
                 may_duplicate=lost,
-                dsn_taken_over=taken_over and reply.positive,
+                dsn_taken_over=planned is not None and planned.taken_over and reply.positive,
+                time_dropped=planned is not None and planned.time_dropped and reply.positive,
                 attempt={"host": where, "stage": answer.stage, "tls": tls, "seconds": seconds},
             )
         )
@@ -299,7 +318,10 @@ class Attempt:
 
 def _took_nothing(sent: Sent) -> bool:
     """The connection ended before the server said anything of this transaction."""
-    return all(answer.stage == "MAIL" and answer.scope is Scope.HOST for answer in sent.answers)
+    for answer in sent.answers:  # noqa: SIM110 - one look, for nearly all mail
+        if answer.stage != "MAIL" or answer.scope is not Scope.HOST:
+            return False
+    return True
 
 
 def _too_many(reply: Reply) -> bool:

@@ -20,7 +20,7 @@ from mta.address import Address, show_path
 from mta.envelope import Envelope, Recipient, Scope
 from mta.interfaces import IChunks
 from mta.reply import Reply
-from mta.smtp.client_parameters import deliver_by, mail_dsn, original_recipient, rcpt_dsn
+from mta.smtp.client_parameters import deliver_by, mail_dsn, notify_of_delay, original_recipient, rcpt_dsn
 from mta.smtp.client_values import Outgoing
 from mta.smtp.extensions import Capabilities
 
@@ -71,7 +71,8 @@ class Transmission(NamedTuple):
     """One transaction: its recipients in the order of ``outgoing.rcpts``.
 
     ``lacking``: recipients, by id, for whom another host must be found.  ``full``: some have to wait for another
-    connection.  ``taken_over``: the host was given whatever the sender wishes to be told.
+    connection.  ``taken_over``: the host was given whatever the sender wishes to be told; ``time_dropped``: it was not
+    given the time that the sender set, since it knows no such thing.
     """
 
     recipients: tuple[Recipient, ...]
@@ -79,6 +80,7 @@ class Transmission(NamedTuple):
     lacking: Mapping[int, Lack]
     full: bool
     taken_over: bool
+    time_dropped: bool
 
 
 NEEDS_EIGHT_BIT: Final = Lack(
@@ -122,16 +124,15 @@ def plan_transmission(
         chosen = fitting[: capabilities.limits.get("RCPTMAX", len(fitting))]
         international = [recipient for recipient in chosen if not recipient.address.local.isascii()]
     utf8 = bool(international) or content.utf8_header or not _is_ascii(envelope.reverse_path)
+    time_dropped = bool(envelope.deliver_by) and capabilities.deliverby is None
     outgoing = Outgoing(
         _mail(content, chosen, capabilities, verified, now, utf8),
-        _rcpts(chosen, capabilities),
+        _dsn_rcpts(chosen, utf8, time_dropped) if capabilities.dsn else _plain_rcpts(chosen),
         content.open,
         content.binary or (capabilities.chunking and capabilities.pipelining),
         content.size,
     )
-    # RFC 2852 4: with mode N a host without DELIVERBY is told nothing of the wish, and the sender is told of that.
-    taken_over = capabilities.dsn and not (envelope.deliver_by and capabilities.deliverby is None)
-    return Transmission(chosen, outgoing, lacking, full, taken_over)
+    return Transmission(chosen, outgoing, lacking, full, capabilities.dsn, time_dropped)
 
 
 def _message_lack(content: Content, capabilities: Capabilities, verified: bool, now: int) -> Lack | None:
@@ -161,13 +162,14 @@ def _message_lack(content: Content, capabilities: Capabilities, verified: bool, 
         # RFC 6152 3; and RFC 6531 3.2: an international header is never changed.
         return NEEDS_EIGHT_BIT._replace(convert=False) if content.utf8_header else NEEDS_EIGHT_BIT
     if capabilities.size and content.size > capabilities.size:
-        # RFC 1870 5.  Hosts further away lead to this one, or have its limit.
+        # RFC 1870 7.  Hosts further away lead to this one, or have its limit.
         return Lack(TOO_BIG, final=True)
     return None
 
 
 def _time_lack(envelope: Envelope, capabilities: Capabilities, now: int) -> Lack | None:
-    # RFC 2852 4: a message that must come back when it is late goes only where that is known.
+    # RFC 2852 4.1.4.1: a message that must come back when it is late goes only where that is known.  RFC 2852 6 has
+    # the client try the other hosts of the domain then; 7 had rather it did not.  It costs little and delivers more.
     left = _seconds_left(envelope, now)
     if left <= 0:
         return Lack(TOO_LATE, final=True)
@@ -227,25 +229,30 @@ def _mail(
     if envelope.deliver_by and capabilities.deliverby is not None:
         line += deliver_by(_seconds_left(envelope, now), envelope.by_mode)
     if capabilities.mt_priority:
-        # RFC 6710 3: a parameter of MAIL; here the recipients of one message may differ, and the highest counts.
-        priority = max((recipient.priority for recipient in recipients), default=0)
-        line += f" MT-PRIORITY={priority}" if priority else ""
+        # RFC 6710 4.2: told to each host that asks for it, the usual 0 too.  It is a parameter of MAIL; here the
+        # recipients of one message may differ, and the highest counts.
+        line += f" MT-PRIORITY={max((recipient.priority for recipient in recipients), default=0)}"
     if envelope.requiretls and verified and capabilities.requiretls:
         line += " REQUIRETLS"
     return line.encode("utf-8")
 
 
-def _rcpts(recipients: tuple[Recipient, ...], capabilities: Capabilities) -> tuple[bytes, ...]:
-    if not capabilities.dsn:
-        return tuple([f"RCPT TO:<{recipient.address}>".encode() for recipient in recipients])
-    return tuple([_rcpt_with_dsn(recipient) for recipient in recipients])
+def _plain_rcpts(recipients: tuple[Recipient, ...]) -> tuple[bytes, ...]:
+    return tuple([f"RCPT TO:<{recipient.address}>".encode() for recipient in recipients])
 
 
-def _rcpt_with_dsn(recipient: Recipient) -> bytes:
-    orcpt = recipient.orcpt
+def _dsn_rcpts(recipients: tuple[Recipient, ...], utf8: bool, time_dropped: bool) -> tuple[bytes, ...]:
+    return tuple([_rcpt_with_dsn(recipient, utf8, time_dropped) for recipient in recipients])
+
+
+def _rcpt_with_dsn(recipient: Recipient, utf8: bool, time_dropped: bool) -> bytes:
+    orcpt, notify = recipient.orcpt, recipient.notify
+    if time_dropped:
+        # RFC 2852 4.1.4.2: mode N; with mode R it would not go there.
+        notify = notify_of_delay(notify)
     if not orcpt and recipient.original != recipient.address:
         # RFC 3461 5.2.1 (d): so that reports name the address that the sender knows.
         orcpt = original_recipient(recipient.original)
-    if not (orcpt or recipient.notify):
+    if not (orcpt or notify):
         return f"RCPT TO:<{recipient.address}>".encode()
-    return f"RCPT TO:<{recipient.address}>{rcpt_dsn(recipient.notify, orcpt)}".encode()
+    return f"RCPT TO:<{recipient.address}>{rcpt_dsn(notify, orcpt, utf8)}".encode()

@@ -60,6 +60,10 @@ class Batch:
     @property
     def pending(self) -> tuple[Recipient, ...]:
         """Recipients without an outcome, in order."""
+        if len(self._pending) == len(self.recipients):
+            return self.recipients
+        if not self._pending:
+            return ()
         return tuple(recipient for recipient in self.recipients if recipient.id in self._pending)
 
     def close(self, reply: Reply) -> list[Outcome]:

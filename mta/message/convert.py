@@ -54,7 +54,7 @@ class CannotConvert(NamedTuple):
 
 
 class Conversion:
-    """The message in 7 bits.  ``size`` is in octets, an estimate that errs upwards (RFC 1870 6.1 allows that);
+    """The message in 7 bits.  ``size`` is in octets, an estimate that errs upwards (RFC 1870 6 wants it so);
     ``changed``: it is not what is stored."""
 
     def __init__(self, open: Callable[[], IChunks], size: int, changes: Sequence[Edit | Recode]) -> None:
@@ -70,18 +70,8 @@ class Conversion:
 
 async def convert(open: Callable[[], IChunks]) -> Conversion | CannotConvert:
     """See the module's text.  ``open`` opens the message as it would be sent: with the edits of the delivery."""
-    walk, size = Walk(), 0
-    chunks = open()
-    try:
-        while True:
-            piece = chunks.next()
-            octets = piece if isinstance(piece, bytes) else await piece
-            if not octets:
-                break
-            size += len(octets)
-            walk.feed(octets)
-    finally:
-        chunks.close()
+    walk = Walk()
+    size = await _read(open, walk)
     try:
         walk.finish()
     except Refused as refusal:
@@ -90,6 +80,34 @@ async def convert(open: Callable[[], IChunks]) -> Conversion | CannotConvert:
         # Long lines alone are no reason to refuse it: they are relayed as they are.
         return Conversion(open, size, ()) if walk.plain else CannotConvert("it is signed")
     return Conversion(open, size + max(walk.growth, 0), walk.changes)
+
+
+async def has_utf8_header(open: Callable[[], IChunks]) -> bool:
+    """Some header inside of it, of a part or a message, has octets over 127 (RFC 6531 3.2: "at any level within its
+    MIME structure"), or may have: what cannot be understood for sure is taken to."""
+    walk = Walk()
+    await _read(open, walk)
+    try:
+        walk.finish()
+    except Refused:
+        return True
+    return walk.high_header
+
+
+async def _read(open: Callable[[], IChunks], walk: Walk) -> int:
+    """Feed it the whole message; how many octets there were."""
+    size = 0
+    chunks = open()
+    try:
+        while True:
+            piece = chunks.next()
+            octets = piece if isinstance(piece, bytes) else await piece
+            if not octets:
+                return size
+            size += len(octets)
+            walk.feed(octets)
+    finally:
+        chunks.close()
 
 
 def signed(header: bytes) -> bool:

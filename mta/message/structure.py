@@ -77,13 +77,14 @@ class Walk:
     """See the module's text: ``feed`` all chunks, then ``finish``.
 
     ``changes`` (sorted) and ``growth`` (octets, about) count once it is finished; ``plain``: nothing has to change, but
-    for lines that are too long.
+    for lines that are too long; ``high_header``: the header of the message or of some part has octets over 127.
     """
 
     def __init__(self) -> None:
         self.changes: list[Edit | Recode] = []
         self.growth = 0
         self.plain = True
+        self.high_header = False
         self.top: Header | None = None
         self._trouble: Refused | None = None
         self._blind = Measure()  # for what comes after a trouble
@@ -166,6 +167,7 @@ class Walk:
         measure = Measure()
         measure.feed(octets)
         self._note(measure)
+        self.high_header = self.high_header or bool(measure.high)
         self._parts += 1
         if self.top is None:
             self.top = header

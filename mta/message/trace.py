@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from mta.address import Address, ReversePath, host_literal, show_path
+from mta.address import Address, ReversePath, host_literal, show_path, unicode_text
 from mta.envelope import Origin, Right
 from mta.message.edits import Edit, merge
 from mta.message.header import Header
@@ -27,7 +27,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _NOT_COMMENT = re.compile(r"[^A-Za-z0-9._:=/ -]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# RFC 6409 8.1, 8.2 speak of submission: mail of those who may send through us, or of ourselves.
+# RFC 6409 8.2, 8.3 speak of submission: mail of those who may send through us, or of ourselves.
 _MAY_COMPLETE: Final = frozenset({Right.NETWORK, Right.AUTHENTICATED, Right.OURSELVES})
 
 
@@ -56,11 +56,13 @@ def protocol_name(
     return f"{name}{'S' * tls}{'A' * auth}"
 
 
-def received(origin: Origin, id: str, hostname: str, recipient: Address | None, at_ms: int) -> bytes:
+def received(
+    origin: Origin, id: str, hostname: str, recipient: Address | None, at_ms: int, priority: int | None = None
+) -> bytes:
     """The Received field (RFC 5321 4.4).
 
     ``recipient`` is the only one of the transaction: with several there is no "for", which would tell each
-    of the others (RFC 5321 7.2).
+    of the others (RFC 5321 7.2).  ``priority`` is that of the message where one was asked for (RFC 6710 4.1).
     """
     by = [f"by {hostname}"]
     if origin.client or origin.helo:
@@ -68,18 +70,21 @@ def received(origin: Origin, id: str, hostname: str, recipient: Address | None, 
         # RFC 3848 has the protocol's names.
         by.append(f"with {origin.protocol}")
         if origin.tls:
-            by.append(f"({_NOT_COMMENT.sub('?', origin.tls[:MAX_NAME])})")
+            version, _, cipher = _NOT_COMMENT.sub("?", origin.tls[:MAX_NAME]).partition(" ")
+            by.append(f"(version={version} cipher={cipher})")
     else:
         # No client, no protocol: we wrote it.
         by[0] = f"Received: {by[0]}"
         by.append("(txmta)")
         groups = [by]
     by.append(f"id {id}")
-    if recipient is None:
-        by[-1] += ";"
-        groups.append([date_text(at_ms)])
-    else:
-        groups.append([f"for <{_plain(recipient)}>;", date_text(at_ms)])
+    clauses = [] if recipient is None else [f"for <{_plain(recipient)}>"]
+    if priority is not None:
+        # RFC 6710 7; RFC 5321 4.4 has it behind all others.
+        clauses.append(f"PRIORITY {priority}")
+    last = clauses or by
+    last[-1] += ";"
+    groups.append([*clauses, date_text(at_ms)])
     return _folded(groups)
 
 
@@ -111,8 +116,9 @@ def _folded(groups: Sequence[Sequence[str]]) -> bytes:
 
 
 def _plain(path: Address) -> str:
-    # The grammar lets no control character through; tables and plugins make addresses too.
-    return _CONTROL.sub("?", str(path))
+    # The grammar lets no control character through; tables and plugins make addresses too.  RFC 6531 3.7.3 wants
+    # U-labels; where the local part is ASCII, A-labels serve as well and keep a message that any host can take so.
+    return _CONTROL.sub("?", str(path) if path.local.isascii() else unicode_text(path))
 
 
 def return_path(path: ReversePath) -> bytes:

@@ -18,7 +18,7 @@ from mta.envelope import Recipient
 from mta.events import Event
 from mta.interfaces import IRouter
 from mta.routing.ask import Answerer, resolve
-from mta.routing.values import Expansion, Question, Route
+from mta.routing.values import EXPANSION, Expansion, Question, Route
 
 #: How many recipients' ways are told in the story of one message; each can be asked for at any time.
 MAX_TOLD: Final = 50
@@ -53,6 +53,7 @@ async def lead(
     """Expand and route; see the module's text.  ``now`` is UTC milliseconds; ``due`` when they are (0: now)."""
     due = due or now
     recipients: dict[Address, Recipient] = {}
+    expanded: dict[Address, Forward] = {}
     routes: list[Route] = []
     told: list[Event] = []
     for original, orcpt, notify in forwards:
@@ -61,6 +62,10 @@ async def lead(
             expansion = await expansion
         for reason in expansion.reasons:
             told.append(reason._replace(at=now))
+        if len(expansion.targets) > 1 and "SUCCESS" in notify:
+            # RFC 3461 5.2.7.3 (c)
+            expanded[router.identity(original)] = Forward(original, orcpt, notify)
+            notify = _without_success(notify)
         for address, path in expansion.targets:
             identity = router.identity(address)
             if identity in recipients:
@@ -84,7 +89,23 @@ async def lead(
                 priority=priority,
                 hold=route.hold,
             )
-    return Leads(tuple(recipients.values()), tuple(told), tuple(routes), router)
+    if not expanded:
+        return Leads(tuple(recipients.values()), tuple(told), tuple(routes), router)
+    known = [*recipients.values()]
+    known += [_expanded(len(known) + n, forward, now) for n, forward in enumerate(expanded.values())]
+    return Leads(tuple(known), tuple(told), (*routes, *[Route(destination=EXPANSION)] * len(expanded)), router)
+
+
+def _expanded(number: int, forward: Forward, now: int) -> Recipient:
+    """The address itself, which ends at once as expanded: so its sender is told by the same rules as of all else."""
+    address, orcpt, _ = forward
+    return Recipient(
+        id=number, address=address, original=address, destination=EXPANSION, due=now, orcpt=orcpt, notify="SUCCESS"
+    )
+
+
+def _without_success(notify: str) -> str:
+    return ",".join(word for word in notify.split(",") if word != "SUCCESS") or "NEVER"
 
 
 def _routed(number: int, address: Address, route: Route, now: int) -> Event:

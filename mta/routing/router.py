@@ -24,7 +24,7 @@ from mta.routing import expand as expansion
 from mta.routing.lookup import cannot_know, look
 from mta.routing.patterns import DomainPatterns
 from mta.routing.rules import DomainRule, RoutingRules
-from mta.routing.values import Admission, CannotKnow, Expansion, Facts, Needs, Question, Route
+from mta.routing.values import EXPANSION, Admission, CannotKnow, Expansion, Facts, Needs, Question, Route
 
 NO_RELAY: Final = Reply.of(550, "5.7.1", "Relaying denied: this address is not ours and you may not send to it")
 NO_MAILBOX: Final = Reply.of(550, "5.1.1", "No such mailbox here")
@@ -125,6 +125,8 @@ class Router:
 
     def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
         """See ``IRouter``.  The next hop is the recipient's domain; a service may have a host of its own."""
+        if waiting is not None and waiting.service == EXPANSION.service:
+            return Route(destination=EXPANSION)
         rule = self.rules.domains.get(address.domain)
         if rule is None:
             key = (address.domain, waiting.service if waiting else "")

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mta.address import Address
 from mta.envelope import Destination
 from mta.events import Event
 from mta.reply import Reply
+
+#: Where an address that leads to several others waits to be reported as expanded (RFC 3461 5.2.7.3); a name that no
+#: service of a configuration can have.
+EXPANSION: Final = Destination("(expansion)", "")
 
 
 class TableQuestion(NamedTuple):

@@ -172,9 +172,9 @@ class ScramSha256(ClientMechanism):
         return f"{without_proof},p={b64encode(proof).decode()}".encode()
 
     def _server_first(self, challenge: str) -> tuple[str, bytes, int]:
-        """RFC 5802 5.1: ``r``, ``s``, ``i`` in this order; ``m`` before them is an extension that nobody knows."""
+        """RFC 5802 5.1: ``r``, ``s``, ``i`` in this order; ``m`` anywhere is an extension that nobody knows."""
         parts = challenge.split(",")
-        if len(parts) < 3 or [part[:2] for part in parts[:3]] != ["r=", "s=", "i="]:
+        if [part[:2] for part in parts[:3]] != ["r=", "s=", "i="] or any(part[:2] == "m=" for part in parts):
             raise SaslError(f"{self.name}: the first challenge is not well formed")
         nonce, salt, iterations = (part[2:] for part in parts[:3])
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):

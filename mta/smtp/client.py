@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol
 from twisted.internet.protocol import connectionDone as CONNECTION_DONE
@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.envelope import Scope
 from mta.reply import Reply
 from mta.smtp.client_chunks import ChunkedTransaction
 from mta.smtp.client_opening import PLAIN_TERMS, Opening, Terms
@@ -34,6 +35,7 @@ from mta.smtp.client_values import (
     LOST,
     QUIT_TIME,
     SILENT,
+    Answer,
     ClientFailure,
     Outgoing,
     Sent,
@@ -124,7 +126,12 @@ class SmtpClient(Protocol):
     # --- a transaction -------------------------------------------------------------------------------------
 
     def send(self, outgoing: Outgoing) -> Deferred[Sent]:
-        """Send one transaction; the Deferred never fails.  Cancelling it ends the connection."""
+        """Send one transaction; the Deferred never fails.  Cancelling it ends the connection.
+
+        A connection that has ended since it was taken says so, as one does that ends before its first reply.
+        """
+        if not self.usable:
+            return succeed(Sent([Answer(LOST, "MAIL", Scope.HOST)] * len(outgoing.rcpts)))
         self.usable = False
         self.messages += 1
         kind = ChunkedTransaction if outgoing.chunking else Transaction
@@ -176,6 +183,10 @@ class SmtpClient(Protocol):
         if not self._expected:
             self.step_to(stage, seconds)
         self._expected.append(handler)
+
+    def expect_more(self, handler: Callable[[Reply], None], replies: int = 1) -> None:
+        """So many further replies are due, behind one whose handler knows their stage and time."""
+        self._expected.extend((handler,) * replies)
 
     def step_to(self, stage: str, seconds: float) -> None:
         """The next reply belongs to this stage and has so many seconds."""

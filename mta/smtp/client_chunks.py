@@ -6,6 +6,8 @@ PIPELINING, else each after the reply to the one before.  A chunk is announced o
 that the server never waits for octets that we cannot read: such a message ends with RSET, and so does one that the
 server refuses in the middle; the connection goes on.
 How it fails: the first no to a chunk is the answer for the message, whatever is said to chunks behind it.
+RFC 3030 2 tells of clients that first collect all replies.  Not to wait is safe, since it demands of each host that
+offers CHUNKING to read the octets of a chunk that it refuses, as where no recipient was taken.
 Limits: ``AT_ONCE`` octets in the write with MAIL and RCPT; two chunks of the spool are in memory at most.
 """
 

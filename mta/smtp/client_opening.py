@@ -187,7 +187,10 @@ class Opening:
         self._say(line, "AUTH", self._authenticated)
 
     def _authenticated(self, reply: Reply) -> None:
-        if reply.code == 334 and self._steps < MOST_STEPS:
+        if reply.code == 334 and self._trouble:
+            # RFC 4954 4: it had to end the exchange, in which QUIT would be one more answer.
+            self._client.drop(_no_login(self._trouble))
+        elif reply.code == 334:
             self._steps += 1
             self._say(self._answer(reply), "AUTH", self._authenticated)
         elif reply.code == 235 and self._mechanism.done and not self._trouble:
@@ -201,11 +204,12 @@ class Opening:
 
     def _answer(self, reply: Reply) -> bytes:
         """To a challenge; "*" ends the exchange (RFC 4954 4)."""
+        if self._steps > MOST_STEPS:
+            self._trouble = "the challenges do not end"
+            return b"*"
         if self._pending is not None:
             response, self._pending = self._pending, None
             return response
-        if self._trouble:
-            return b"*"
         try:
             challenge = b64decode("".join(reply.lines).strip(), validate=True)
         except ValueError:

@@ -11,7 +11,7 @@ Limits: bodies are sent in the chunks of the spool, held back while the transpor
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -69,9 +69,8 @@ class Transaction:
         # RFC 2920 3.1: DATA may end a group of commands.
         client.write(b"\r\n".join((outgoing.mail, *outgoing.rcpts, b"DATA\r\n")))
         client.expect("MAIL", times.mail, self._mail)
-        for _ in outgoing.rcpts:
-            client.expect("RCPT", times.rcpt, self._rcpt)
-        client.expect("DATA", times.data, self._data)
+        client.expect_more(self._rcpt, len(outgoing.rcpts))
+        client.expect_more(self._data)
 
     # --- replies -------------------------------------------------------------------------------------------
 
@@ -257,7 +256,7 @@ class Transaction:
 
     def _finish(self, keep: bool = True, reset: bool = False) -> None:
         answers = [answer for answer in self._answers if answer is not None]
-        if any(answer.reply.code == 421 for answer in answers):
+        if 421 in [answer.reply.code for answer in answers]:
             keep = False
         if keep and reset:
             # RFC 5321 4.1.4: what MAIL began is still open on the server.
@@ -266,11 +265,11 @@ class Transaction:
         else:
             self._end(answers, keep)
 
-    def _end(self, answers: Sequence[Answer], keep: bool) -> None:
+    def _end(self, answers: list[Answer], keep: bool) -> None:
         if self.done.called:
             return
         self._client.ended(keep)
-        self.done.callback(Sent(list(answers)))
+        self.done.callback(Sent(answers))
 
     def fail(self, reply: Reply, stage: str) -> None:
         """The connection is gone: who has no answer yet gets this one."""

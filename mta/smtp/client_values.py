@@ -72,3 +72,8 @@ class Sent:
     answers: list[Answer]
     lost_after_dot: bool = False
     stopped: bool = False
+
+    @property
+    def some(self) -> bool:
+        """The message was taken for somebody."""
+        return any(answer.reply.positive for answer in self.answers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ class Circumstances(NamedTuple):
 
     ``rights``: it may send anywhere (relay networks, authenticated); ``tls``: the session is over TLS;
     ``starttls``: it could be; ``xclient``, ``xforward``: it may speak for others; ``deliver_by``
-    and ``future_release`` are seconds, ``now`` UTC seconds.
+    and ``future_release`` are seconds, ``latest_release`` UTC seconds.
     """
 
     message_size: int
@@ -34,7 +34,7 @@ class Circumstances(NamedTuple):
     transactions: int
     deliver_by: int = 0
     future_release: int = 0
-    now: int = 0
+    latest_release: int = 0
     rights: bool = False
     tls: bool = False
     starttls: bool = False
@@ -72,11 +72,17 @@ def _deliver_by(circumstances: Circumstances) -> str | None:
 
 
 def _future_release(circumstances: Circumstances) -> str | None:
-    # RFC 4865 3: an extension of submission: for those who may send through us, and nobody else.
+    # RFC 4865 4.2: an extension of submission: for those who may send through us, and nobody else.
     if not circumstances.rights or not circumstances.future_release:
         return None
-    latest = datetime.fromtimestamp(circumstances.now, UTC) + timedelta(seconds=circumstances.future_release)
+    latest = datetime(1970, 1, 1) + timedelta(seconds=circumstances.latest_release)
     return f"{circumstances.future_release} {latest:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def latest_release(now: int, longest: int) -> int:
+    """The latest time until which a message may be held, in UTC seconds: what EHLO tells by the minute, and what holds
+    for HOLDUNTIL (RFC 4865 4.2).  ``now`` is UTC milliseconds, ``longest`` seconds."""
+    return now // 60_000 * 60 + longest
 
 
 def _xclient(circumstances: Circumstances) -> str | None:
@@ -189,7 +195,7 @@ EXTENSIONS: Final[Mapping[str, Extension]] = {
             keyword="SMTPUTF8",
             title="Internationalized addresses and headers",
             rfc="RFC 6531",
-            server="with the parameter local parts may be UTF-8 and domains U-labels; without it 553 5.6.7",
+            server="with the parameter local parts may be UTF-8 and domains U-labels; without it 550 or 553 5.6.7",
             client="asked for where the message needs it; a host without it does not get the message",
             mail=("SMTPUTF8",),
             longer={"MAIL": 10, "VRFY": 10, "EXPN": 10},
@@ -370,7 +376,8 @@ class Capabilities:
             binarymime="BINARYMIME" in used and "CHUNKING" in used,
             smtputf8="SMTPUTF8" in used,
             dsn="DSN" in used,
-            deliverby=_number(keywords["DELIVERBY"]) if "DELIVERBY" in used else None,
+            # RFC 2852 2: a list, in which only the first entry has a meaning yet.
+            deliverby=_number(keywords["DELIVERBY"].partition(",")[0]) if "DELIVERBY" in used else None,
             mt_priority="MT-PRIORITY" in used,
             requiretls="REQUIRETLS" in used,
             limits=_read_limits(keywords["LIMITS"]) if "LIMITS" in used else {},
@@ -379,7 +386,7 @@ class Capabilities:
 
 
 def _number(text: str) -> int:
-    # RFC 1870 4: at most 20 digits.
+    # RFC 1870 3: at most 20 digits.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
 
 

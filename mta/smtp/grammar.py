@@ -50,7 +50,7 @@ def parse_mail(argument: bytes) -> PathCommand:
 def parse_rcpt(argument: bytes, utf8: bool = False) -> PathCommand:
     """``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3); the path is never None.
 
-    ``utf8``: MAIL had SMTPUTF8, so path and parameters may hold more than ASCII (RFC 6531 3.3).
+    ``utf8``: MAIL had SMTPUTF8, so the path may hold more than ASCII (RFC 6531 3.3); an ORCPT always may (RFC 6533 3).
     """
     command = _parse_common(argument, "TO") or _parse_full(argument, "TO:", replies.RCPT_SYNTAX, utf8)
     if command.path is None:
@@ -90,17 +90,18 @@ def _parse_full(argument: bytes, word: str, syntax: Reply, utf8: bool = False) -
     path, rest = _split_path(text[len(word) :].lstrip(" "), syntax)
     if rest and not rest.startswith(" "):
         raise PermanentFailure(syntax)
-    utf8 = utf8 or (word == "FROM:" and "SMTPUTF8" in rest.upper().split())
-    parameters = _parameters(rest, utf8)
+    sender = word == "FROM:"
+    utf8 = utf8 or (sender and "SMTPUTF8" in rest.upper().split(" "))
+    parameters = _parameters(rest, utf8 or not sender)
     if not path:
         return PathCommand(None, parameters)
     if not utf8 and not path.isascii():
         # RFC 6531 3.5
-        raise PermanentFailure(replies.NEEDS_SMTPUTF8)
+        raise PermanentFailure(replies.SENDER_NEEDS_SMTPUTF8 if sender else replies.RECIPIENT_NEEDS_SMTPUTF8)
     try:
-        address = _mailbox(path, bare_postmaster=word == "TO:")
+        address = _mailbox(path, bare_postmaster=not sender)
     except AddressError as error:
-        refuse = replies.bad_sender if word == "FROM:" else replies.bad_recipient
+        refuse = replies.bad_sender if sender else replies.bad_recipient
         raise PermanentFailure(refuse(str(error))) from None
     return PathCommand(address, parameters)
 

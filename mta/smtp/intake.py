@@ -5,7 +5,7 @@ gives the one reply when all have come.  ``MessageIntake`` serves DATA and BDAT 
 Contract: octets are taken to their true end, whatever is wrong with them (RFC 5321 4.5.3.1.6, RFC 3030 2): the
 rest is never taken as commands, and a reply never comes before it is due.
 How it fails: what the spool cannot keep, and what will be refused, is dropped at once and told at the end.
-Limits: a client that goes on to twice ``limits.message_size`` is cut off (RFC 1870 6.3 lets us close).
+Limits: a client that goes on to twice ``limits.message_size`` is cut off (RFC 5321 7.8 lets us close).
 """
 
 from __future__ import annotations

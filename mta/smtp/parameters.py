@@ -26,19 +26,23 @@ _NOTIFY: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 # RFC 3461 4: xchar and hexchar.
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*\Z")
 _HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
-# RFC 6533 3: EmbeddedUnicodeChar.
-_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+# RFC 6533 3: QUCHAR and EmbeddedUnicodeChar; hexchar too, since RFC 3461 4.2 has any address in xtext.
+_UTF8_ADDRESS = re.compile(
+    r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e\x80-\U0010ffff]|\\x\{[0-9A-Fa-f]{2,6}\}|\+[0-9A-F]{2})*\Z"
+)
+_ENCODED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}|\+([0-9A-F]{2})")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
 # RFC 2852 4: by-time, by-mode and by-trace.
 _BY = re.compile(r"([+-]?[0-9]{1,9});([NR])(T?)\Z", re.IGNORECASE)
 # RFC 4865 3: future-release-integer.
 _INTEGER = re.compile(r"[1-9][0-9]{0,8}\Z")
-# RFC 3339 5.6: date-time.
+# RFC 3339 5.6: date-time; RFC 4865 3: in UTC.
 _DATE_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-]00:00)\Z",
     re.IGNORECASE,
 )
-# RFC 6710 3: priority-value.
+_LEAP_SECOND = re.compile(r"(T23:59):60")
+# RFC 6710 7: priority-value.
 _PRIORITY = re.compile(r"(?:0|-?[1-9])\Z")
 
 
@@ -77,7 +81,7 @@ def read_mail(parameters: Mapping[str, str | None]) -> Wishes:
             raise PermanentFailure(replies.UNKNOWN_PARAMETER)
         reader(wishes, value)
     if wishes.hold_for and wishes.hold_until:
-        # RFC 4865 3: one of the two.
+        # RFC 4865 4.2: one of the two.
         raise _wrong()
     return wishes
 
@@ -85,7 +89,7 @@ def read_mail(parameters: Mapping[str, str | None]) -> Wishes:
 def read_rcpt(parameters: Mapping[str, str | None]) -> tuple[str, str]:
     """The parameters of RCPT: ``orcpt`` and ``notify`` as ``Recipient`` has them.
 
-    Characters outside ASCII have been let through only after SMTPUTF8.
+    RFC 6533 3: characters outside ASCII may stand in an ORCPT of the type utf-8, and nowhere else.
     """
     orcpt = notify = ""
     for keyword, value in parameters.items():
@@ -110,9 +114,14 @@ def decode_xtext(text: str) -> str:
 
 
 def decode_utf8_address(text: str) -> str:
-    """utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 3)."""
+    """utf-8-addr-xtext, utf-8-addr-unitext and utf-8-address (RFC 6533 3).
+
+    What it decodes to may hold nothing that is not printed: an address needs none of it.
+    """
+    if not _UTF8_ADDRESS.match(text):
+        raise _wrong()
     try:
-        decoded = _EMBEDDED.sub(lambda match: chr(int(match[1], 16)), _HEXCHAR.sub(_ascii, text))
+        decoded = _ENCODED.sub(_character, text)
         decoded.encode("utf-8")  # a surrogate is no character
     except (ValueError, OverflowError):
         raise _wrong() from None
@@ -121,15 +130,15 @@ def decode_utf8_address(text: str) -> str:
     return decoded
 
 
-def _ascii(match: re.Match[str]) -> str:
-    octet = int(match[1], 16)
-    if octet > 0x7E:
-        raise ValueError("not ASCII")
-    return chr(octet)
+def _character(match: re.Match[str]) -> str:
+    number = int(match[1] or match[2], 16)
+    if match[2] and number > 0x7E:
+        raise ValueError("RFC 3461 4.2: xtext is of ASCII")
+    return chr(number)
 
 
 def parse_size(value: str | None) -> int:
-    """SIZE of MAIL: 1 to 20 digits (RFC 1870 4)."""
+    """SIZE of MAIL: 1 to 20 digits (RFC 1870 3)."""
     if value is None or not (value.isascii() and value.isdigit()) or len(value) > 20:
         raise _wrong()
     return int(value)
@@ -143,21 +152,24 @@ def parse_body(value: str | None) -> str:
 
 
 def parse_notify(value: str | None) -> str:
-    """NOTIFY of RCPT, in capitals: NEVER, or each of the others at most once (RFC 3461 4.1)."""
+    """NOTIFY of RCPT, in capitals: NEVER alone, or some of the others (RFC 3461 4.1).
+
+    RFC 822 2.7, which the grammar goes by, lets a list have the same element twice, and empty ones.
+    """
     text = (value or "").upper()
-    words = text.split(",")
-    if text != "NEVER" and (not _NOTIFY.issuperset(words) or len(set(words)) < len(words)):
+    words = dict.fromkeys([word for word in text.split(",") if word])
+    if text != "NEVER" and not (words and _NOTIFY.issuperset(words)):
         raise _wrong()
-    return text
+    return ",".join(words)
 
 
 def parse_orcpt(value: str | None) -> str:
-    """ORCPT of RCPT: the type of address in lower case, and the address decoded (RFC 3461 4.2, RFC 6533 3)."""
+    """ORCPT of RCPT: the type of address as it is written, and the address decoded (RFC 3461 4.2, RFC 6533 3)."""
     kind, mark, address = (value or "").partition(";")
     if value is None or not mark or not address or len(value) > MAX_ORCPT or not _ADDRESS_TYPE.match(kind):
         raise _wrong()
-    kind = kind.lower()
-    return f"{kind};{decode_utf8_address(address) if kind == 'utf-8' else decode_xtext(address)}"
+    # RFC 3461 5.2.1 (d): no letter of it changes its case on the way.
+    return f"{kind};{decode_utf8_address(address) if kind.lower() == 'utf-8' else decode_xtext(address)}"
 
 
 def _ret(wishes: Wishes, value: str | None) -> None:
@@ -208,9 +220,10 @@ def _hold_for(wishes: Wishes, value: str | None) -> None:
 def _hold_until(wishes: Wishes, value: str | None) -> None:
     if value is None or not _DATE_TIME.match(value):
         raise _wrong()
+    # RFC 3339 5.6: "t" and "z" may be small.  RFC 3339 5.7: our clock counts a leap second as the one after it.
+    text, leap = _LEAP_SECOND.subn(r"\1:59", value.upper())
     try:
-        # RFC 3339 5.6 lets "t" and "z" be small.
-        wishes.hold_until = round(datetime.fromisoformat(value.upper()).timestamp() * 1000)
+        wishes.hold_until = round(datetime.fromisoformat(text).timestamp() * 1000) + leap * 1000
     except (ValueError, OverflowError):
         raise _wrong() from None
     if wishes.hold_until <= 0:

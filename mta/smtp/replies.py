@@ -19,6 +19,7 @@ START_TLS: Final = of(220, "2.0.0", "Ready to start TLS")
 TLS_ACTIVE: Final = of(503, "5.5.1", "TLS is active already")
 BYE: Final = of(221, "2.0.0", "Bye")
 CANNOT_VERIFY: Final = of(252, "2.0.0", "Cannot verify the mailbox, but will take mail for it and try")
+CANNOT_SHOW: Final = of(252, "2.6.8", "The answer is not ASCII; ask with SMTPUTF8")
 
 TOO_MANY_CONNECTIONS: Final = of(421, "4.3.2", "Too many connections, try again later")
 TOO_MANY_FROM_CLIENT: Final = of(421, "4.7.0", "Too many connections from your address")
@@ -37,7 +38,7 @@ ETRN_NOT_ALLOWED: Final = of(459, "4.7.1", "Not allowed: you may not ask for wai
 
 LINE_TOO_LONG: Final = of(500, "5.5.2", "Line too long")
 BAD_LINE: Final = of(500, "5.5.2", "Lines must end in CRLF and hold no other CR, LF or NUL")
-UNKNOWN_COMMAND: Final = of(500, "5.5.1", "Command not recognized")
+UNKNOWN_COMMAND: Final = of(500, "5.5.2", "Command not recognized")
 NOT_IMPLEMENTED: Final = of(502, "5.5.1", "Command not implemented")
 NEEDS_NAME: Final = of(501, "5.5.4", "Give the name of your host")
 NO_ARGUMENT: Final = of(501, "5.5.4", "The command takes no argument")
@@ -45,20 +46,21 @@ MAIL_SYNTAX: Final = of(501, "5.5.4", "Syntax: MAIL FROM:<address>")
 RCPT_SYNTAX: Final = of(501, "5.5.4", "Syntax: RCPT TO:<address>")
 VRFY_SYNTAX: Final = of(501, "5.5.4", "Syntax: VRFY address")
 EXPN_SYNTAX: Final = of(501, "5.5.4", "Syntax: EXPN address")
-ETRN_SYNTAX: Final = of(501, "5.5.4", "Syntax: ETRN domain, or ETRN @domain for all below it too")
+ETRN_SYNTAX: Final = of(501, "5.5.4", "Syntax: ETRN domain.example, or ETRN @domain.example for all below it too")
 ETRN_IN_TRANSACTION: Final = of(503, "5.5.1", "Not in a mail transaction")
 PARAMETER_SYNTAX: Final = of(501, "5.5.4", "A parameter is not well formed or given twice")
-NEEDS_SMTPUTF8: Final = of(553, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8 of MAIL")
+SENDER_NEEDS_SMTPUTF8: Final = of(550, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8")
+RECIPIENT_NEEDS_SMTPUTF8: Final = of(553, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8 of MAIL")
 UNKNOWN_PARAMETER: Final = of(555, "5.5.4", "A parameter is not recognized")
 SAY_LHLO: Final = of(500, "5.5.1", "This is LMTP (RFC 2033): say LHLO")
 BAD_ATTRIBUTE: Final = of(501, "5.5.4", "An attribute is not known, not well formed or given twice")
 ONLY_QUIT: Final = of(503, "5.5.1", "You were refused; say QUIT")
 NEEDS_EHLO: Final = of(503, "5.5.1", "Say EHLO first")
-NEEDS_TLS: Final = of(530, "5.7.10", "REQUIRETLS needs TLS; say STARTTLS first")
-DELIVER_BY_TOO_SOON: Final = of(550, "5.4.7", "The time with return is shorter than our shortest; see EHLO")
+NEEDS_TLS: Final = of(530, "5.7.10", "REQUIRETLS is for sessions over TLS")
+DELIVER_BY_TOO_SOON: Final = of(555, "5.5.4", "The time with return is shorter than our shortest; see EHLO")
 HOLD_IS_PAST: Final = of(501, "5.5.4", "The time of the release is past")
 HOLD_TOO_LONG: Final = of(501, "5.5.4", "The time of the release is later than our latest; see EHLO")
-HOLD_OVER_DELIVER_BY: Final = of(501, "5.5.4", "It would have to come back before its release")
+HOLD_OVER_DELIVER_BY: Final = of(501, "5.5.4", "The time for the delivery would be over before the release")
 BDAT_SYNTAX: Final = of(501, "5.5.4", "Syntax: BDAT octets [LAST]")
 NO_DATA_AFTER_BDAT: Final = of(503, "5.5.1", "BDAT has begun the message; DATA cannot go on with it")
 NO_RCPT_AFTER_BDAT: Final = of(503, "5.5.1", "BDAT has begun the message; RCPT comes before it")
@@ -73,7 +75,7 @@ TLS_TOO_LATE: Final = of(503, "5.5.1", "STARTTLS comes before XCLIENT")
 NOT_A_PROXY: Final = of(550, "5.7.0", "You may not speak for others")
 MAY_NOT_EXPAND: Final = of(550, "5.7.1", "You may not ask where addresses lead")
 NOTHING_TO_EXPAND: Final = of(550, "5.1.1", "The address leads to nothing else here")
-NEEDS_UTF8_REPLY: Final = of(553, "5.6.8", "The answer is not ASCII; ask with SMTPUTF8")
+MAY_NOT_SHOW: Final = of(550, "5.6.8", "The answer is not ASCII; ask with SMTPUTF8")
 NO_RECIPIENTS: Final = of(554, "5.5.1", "No valid recipients")
 
 MESSAGE_TOO_BIG: Final = of(552, "5.3.4", "The message is too big")
@@ -96,7 +98,7 @@ def bad_recipient(why: str) -> Reply:
 
 
 def etrn_started(count: int, domain: str) -> Reply:
-    """251 and 253 of RFC 1985 5.3."""
+    """251 and 253 of RFC 1985 5.1."""
     if not count:
         return of(251, "2.0.0", f"No messages wait for {domain}")
     return of(253, "2.0.0", f"{count} pending messages for {domain} started")
@@ -108,7 +110,7 @@ def accepted(id: str) -> Reply:
 
 
 def accepted_with_priority(id: str, priority: int) -> Reply:
-    """The same where the priority is not the one that was asked for: the new one comes first (RFC 6710 7.2)."""
+    """The same where the priority is not the one that was asked for: the new one comes first (RFC 6710 4.1)."""
     return of(250, "2.3.6", f"{priority} is the priority of the message; queued as {id}")
 
 

@@ -16,7 +16,7 @@ HEADER_END = b"\r\n\r\n"
 class Terms(NamedTuple):
     """What MAIL asked for the whole message, granted; as ``Envelope`` has them, and the priority for ``Recipient``.
 
-    ``changed``: the priority is not the one that was asked for (RFC 6710 4.1).
+    ``asked`` is the priority that was asked for, None where none was (RFC 6710 4.1).
     """
 
     ret: str = ""
@@ -27,7 +27,7 @@ class Terms(NamedTuple):
     by_mode: str = ""
     hold_until: int = 0
     priority: int = 0
-    changed: bool = False
+    asked: int | None = None
 
 
 #: What most mail asks for.

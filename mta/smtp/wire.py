@@ -9,6 +9,7 @@ Limits: a line is given up, not buffered, once it is over its limit; so is a rep
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
@@ -290,8 +291,8 @@ class ReplyParser:
     smuggle anything.
     """
 
-    # RFC 5321 4.5.3.1.5 says 512; long texts with URLs are common, so more is read, and bounded.
-    MAX_LINE: Final = 4096
+    # RFC 5321 4.5.3.1.5 says 512, and long texts with URLs are common; RFC 4954 4: challenges may be so long.
+    MAX_LINE: Final = 12_288
     MAX_LINES: Final = 200
 
     __slots__ = ("_buffer", "_code", "_enhanced", "_lines")
@@ -315,7 +316,6 @@ class ReplyParser:
             reply = known or self._line(line[:-1] if line.endswith(b"\r") else line)
             if reply is not None:
                 yield reply
-        # One more for a CR: a line must not be too long only because the network cut it in front of its LF.
         # One more for a CR: a line must not be too long only because the network cut it in front of its LF.
         if len(self._buffer) > self.MAX_LINE + 1:
             raise BadReply("a reply line without end")
@@ -342,6 +342,7 @@ class ReplyParser:
         return reply
 
 
+_ENHANCED = re.compile(r"([2-5])\.[0-9]{1,3}\.[0-9]{1,3}(?: |\Z)")
 #: Octets of a line that is worth remembering.
 _SHORT: Final = 80
 
@@ -358,12 +359,7 @@ def _short_reply(line: bytes) -> Reply | None:
 
 def _enhanced(code: int, text: str) -> tuple[str, str]:
     """Split an enhanced status code (RFC 3463 2) off the text; it counts only if its class is the reply's."""
-    first, _, rest = text.partition(" ")
-    parts = first.split(".")
-    if (
-        len(parts) == 3
-        and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts)
-        and parts[0] == str(code // 100)
-    ):
-        return first, rest
-    return "", text
+    found = _ENHANCED.match(text)
+    if found is None or found[1] != str(code // 100):
+        return "", text
+    return found[0].removesuffix(" "), text[found.end() :]

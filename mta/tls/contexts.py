@@ -3,7 +3,7 @@
 What it is: ``make_context`` turns a certificate into what OpenSSL works with; ``Contexts`` is what a listener hands to
 ``startTLS``: it begins each connection with the default certificate and changes to the one for the name.
 Contract: TLS 1.2 or newer, forward secrecy and authenticated encryption alone (the "intermediate" list of Mozilla's
-server side TLS), our order of ciphers, no compression (RFC 7525 3.3), no renegotiation, no early data (RFC 8446 8).
+server side TLS), our order of ciphers, no compression (RFC 7525 3.3), no renegotiation, no early data.
 Sessions are resumed by tickets (RFC 5077) and nothing of them is kept here; the keys of tickets live for at most
 ``TICKET_KEYS`` seconds.  A name that no certificate is for gets the default one: a client that cares will see.
 How it fails: ``CertificateError`` where OpenSSL does not take a certificate; nothing that a client sends raises.

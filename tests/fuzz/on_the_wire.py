@@ -163,7 +163,7 @@ def _parse(pieces: list[bytes]) -> tuple[list[Reply], bool]:
         for piece in pieces:
             # What is good before something bad counts.
             for reply in parser.feed(piece):
-                found.append(reply)  # noqa: PERF402
+                found.append(reply)
             assert len(parser._buffer) <= SmallReplies.MAX_LINE + 1
     except BadReply:
         return found, True

@@ -60,7 +60,7 @@ def _read(parse: Parse, argument: bytes) -> PathCommand | None:
     try:
         return parse(argument)
     except PermanentFailure as failure:
-        assert failure.reply.code in {501, 553, 555}, failure
+        assert failure.reply.code in {501, 550, 553, 555}, failure
         return None
 
 
@@ -113,7 +113,12 @@ def parameters(raw: bytes) -> None:
         if len(line) <= MAX_ORCPT:
             assert read_rcpt(parse_rcpt(line.encode("ascii")).parameters) == (orcpt, notify)
     # Values from elsewhere, a plugin or another host, can neither end the line nor begin another parameter.
-    for line in (rcpt_dsn(text, text), rcpt_dsn("", f"rfc822;{text}"), rcpt_dsn("", f"utf-8;{text}"), mail_dsn(text, text)):
+    for line in (
+        rcpt_dsn(text, text),
+        rcpt_dsn("", f"rfc822;{text}"),
+        rcpt_dsn("", f"utf-8;{text}"),
+        mail_dsn(text, text),
+    ):
         assert line.isascii()
         assert line.isprintable()
         assert line.count(" ") == line.count("=") <= 2

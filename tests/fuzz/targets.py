@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.fuzz import on_configuration, on_sessions, on_values, on_the_wire
+from tests.fuzz import on_configuration, on_sessions, on_the_wire, on_values
 
 
 class Target(NamedTuple):
@@ -23,56 +23,63 @@ class Target(NamedTuple):
     starts: tuple[bytes, ...] = ()
 
 
-_LINE_ENDS = (b"\r\n", b"\r", b"\n", b"\0", b".", b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r.\r")
-_PATHS = (
-    b"<>", b"<a@b.example>", b"<ann@ours.example>", b'"a\\"b"@', b"@a,@b:", b"[192.0.2.1]", b"[IPv6:::1]", b"<", b">",
-    b"@", b'"', b"\\", b"%", b"!", b"postmaster", b"xn--", b"xn--bcher-kva", b"\xc3\xa9", b"\xe3\x80\x82", b" ",
-)  # fmt: skip
-_PARAMETERS = (
-    b" SIZE=10", b" BODY=8BITMIME", b" BODY=BINARYMIME", b" SMTPUTF8", b" RET=HDRS", b" ENVID=a+2B", b" NOTIFY=NEVER",
-    b" ORCPT=rfc822;a+40b", b" BY=120;R", b" HOLDFOR=60", b" MT-PRIORITY=3", b" REQUIRETLS", b"=", b";", b"+", b",",
-)  # fmt: skip
+def words(text: str) -> tuple[bytes, ...]:
+    """The words of a text, each written as in a literal of Python."""
+    return tuple(word.encode("ascii").decode("unicode_escape").encode("latin-1") for word in text.split())
+
+
+_LINE_ENDS = words(r"\r\n \r \n \0 . \r\n.\r\n \n.\n \n.\r\n \r.\r")
+_LINES = (*_LINE_ENDS, b"..", b"a", b"\xff", b"x" * 22, b"x" * 23, b"x" * 24)
+_PATHS = words(
+    r"""<> <a@b.example> <ann@ours.example> "a\\"b"@ @a,@b: [192.0.2.1] [IPv6:::1] < > @ " \\ % ! postmaster xn--
+    xn--bcher-kva \xc3\xa9 \xe3\x80\x82 \x20"""
+)
+_PARAMETERS = words(
+    r"""\x20SIZE=10 \x20BODY=8BITMIME \x20BODY=BINARYMIME \x20SMTPUTF8 \x20RET=HDRS \x20ENVID=a+2B \x20NOTIFY=NEVER
+    \x20ORCPT=rfc822;a+40b \x20BY=120;R \x20HOLDFOR=60 \x20MT-PRIORITY=3 \x20REQUIRETLS = ; + ,"""
+)
 _ENVELOPE = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<bob@ours.example>\r\n"
-_MESSAGE = (b"Subject: x\r\n", b"Received: x\r\n", b"\r\n", b" folded\r\n", b"..\r\n", b"\xff", b"x" * 61)
+_OPENING = b"220 hi\r\n250-a\r\n250 "
 
 TARGETS = {
-    "wire": Target(on_the_wire.commands, (*_LINE_ENDS, b"x" * 23, b"x" * 24, b"NOOP\r\n")),
-    "data": Target(on_the_wire.data, (*_LINE_ENDS, b"x" * 22, b"x" * 23, b"\xff", b"..")),
-    "chunks": Target(on_the_wire.chunks, (*_LINE_ENDS, b"x" * 22, b"x" * 23, b"\xff")),
-    "stuffing": Target(on_the_wire.stuffing, (*_LINE_ENDS, b"..", b"a")),
-    "replies": Target(
-        on_the_wire.replies, (b"250", b"550", b" ", b"-", b"5.1.1 ", b"\r\n", b"\n", b"\r", b"x" * 40, b"\xc3\xa9", b"\0")
-    ),
+    "wire": Target(on_the_wire.commands, (*_LINES, b"NOOP\r\n")),
+    "data": Target(on_the_wire.data, _LINES),
+    "chunks": Target(on_the_wire.chunks, _LINES),
+    "stuffing": Target(on_the_wire.stuffing, _LINES),
+    "replies": Target(on_the_wire.replies, (*words(r"250 550 \x20 - 5.1.1\x20 \r\n \n \r \xc3\xa9 \0"), b"x" * 40)),
     "grammar": Target(on_values.grammar, (*_PATHS, *_PARAMETERS), cut=False),
     "parameters": Target(
         on_values.parameters,
-        (
-            b"+", b"+2B", b"+0D+0A", b"+00", b"=", b"\\x{", b"}", b"41", b"D800", b"rfc822;", b"utf-8;", b"NEVER", b"SUCCESS",
-            b"FULL", b"HDRS", b"120", b";R", b";NT", b"-", b"2030-01-01T00:00:00Z", b"+01:00", b"\xc3\xa9", b" ", b",", b"9",
+        words(
+            r"""+ +2B +0D+0A +00 = \\x{ } 41 D800 rfc822; utf-8; NEVER SUCCESS FULL HDRS 120 ;R ;NT - \x20 , 9
+            2030-01-01T00:00:00Z +01:00 \xc3\xa9"""
         ),
         cut=False,
     ),
     "proxy": Target(
         on_values.proxy,
         (
-            b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"192.0.2.1", b"::1", b"::ffff:192.0.2.1", b" ", b"25", b"0", b"\r\n", b"\x0c",
-            b"\xc0\x00\x02\x01" * 3, b"\x20", b"\x21", b"\x03\x00\x04", b"\x00" * 36, b"x" * 90, b"\xff",
+            *words(
+                r"TCP4\x20 TCP6\x20 UNKNOWN 192.0.2.1 ::1 ::ffff:192.0.2.1 \x20 25 0 \r\n \x0c \x21 \x03\x00\x04 \xff"
+            ),
+            b"\0" * 36,
+            b"x" * 90,
         ),
     ),
-    "sizes": Target(on_values.sizes, (b"0", b"9" * 20, b"+", b"-", b" ", b"_", b"\xb2"), 50, cut=False),
+    "sizes": Target(on_values.sizes, (*words(r"0 + - \x20 _ \xb2"), b"9" * 20), 50, cut=False),
     "addresses": Target(on_values.addresses, _PATHS, 300, cut=False),
     "headers": Target(
         on_values.headers,
-        (b"Received", b"To", b":", b" ", b"\t", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"x", b"\0", b"\xff", b"TO:x\r\n"),
+        words(r"Received To : \x20 \t \r\n \r\n\r\n \n \r x \0 \xff TO:x\r\n"),
         300,
         cut=False,
     ),
     "config": Target(
         on_configuration.files,
-        (
-            b"[limits]\n", b"[[listen]]\n", b"[queue]\n", b"[tls]\n", b"[relay]\n", b"[[route]]\n", b"[dns]\n", b"=", b'"', b"\n", b"[", b"]", b"{", b"}", b"'",
-            b"recipients", b"message_size", b"name", b"endpoint", b"include", b"retry", b"5m", b"1e400", b"-1", b"\xff",
-            b"1979-05-27T07:32:00Z", b"true", b"0x", b"#", b'"""', b"tables.x", b"tcp:1",
+        words(
+            r"""[limits]\n [[listen]]\n [queue]\n [tls]\n [relay]\n [[route]]\n [dns]\n [delivery.x]\n [domains."a.b"]\n
+            recipients message_size name endpoint include retry certificate to via type relay tables.x
+            = " \n [ ] { } ' # 5m 1e400 -1 \xff 1979-05-27T07:32:00Z true 0x tcp:1 file:x table:x * smtp"""
         ),
         40,
         cut=False,
@@ -80,25 +87,40 @@ TARGETS = {
     "session": Target(
         on_sessions.sessions,
         (
-            *_LINE_ENDS, *_PARAMETERS, *_MESSAGE, b"EHLO c.example\r\n", b"HELO c\r\n", b"MAIL FROM:<a@c.example>", b"\r\n",
-            b"RCPT TO:<ann@ours.example>\r\n", b"RCPT TO:<x@foreign.example>\r\n", b"DATA\r\n", b"RSET\r\n", b"QUIT\r\n",
-            b"BDAT 5\r\n", b"BDAT 3 LAST\r\n", b"BDAT 0 LAST\r\n", b"BDAT ", b"VRFY x\r\n", b"STARTTLS\r\n", b"GET / \r\n",
+            *_LINE_ENDS,
+            *_PARAMETERS,
+            *words(
+                r"""EHLO\x20c.example\r\n HELO\x20c\r\n MAIL\x20FROM:<a@c.example> RCPT\x20TO:<ann@ours.example>\r\n
+                RCPT\x20TO:<x@foreign.example>\r\n DATA\r\n RSET\r\n QUIT\r\n VRFY\x20x\r\n STARTTLS\r\n GET\x20/\r\n
+                BDAT\x205\r\n BDAT\x203\x20LAST\r\n BDAT\x200\x20LAST\r\n BDAT\x20 LAST\r\n
+                Subject:\x20x\r\n Received:\x20x\r\n \x20folded\r\n ..\r\n \xff"""
+            ),
+            b"x" * 61,
             b"x" * 81,
         ),
         150,
-        starts=(b"EHLO c\r\n", b"EHLO c\r\nMAIL FROM:<>", _ENVELOPE, _ENVELOPE + b"DATA\r\n", _ENVELOPE + b"BDAT 9\r\n"),
+        starts=(
+            b"EHLO c\r\n",
+            b"EHLO c\r\nMAIL FROM:<>",
+            _ENVELOPE,
+            _ENVELOPE + b"DATA\r\n",
+            _ENVELOPE + b"BDAT 9\r\n",
+        ),
     ),
     "client": Target(
         on_sessions.clients,
-        (
-            b"220 hi\r\n", b"250 ok\r\n", b"250-a\r\n", b"250 PIPELINING\r\n", b"250 CHUNKING\r\n", b"250 STARTTLS\r\n",
-            b"354 go\r\n", b"354 \r\n250 ok\r\n", b"450 no\r\n", b"550 5.1.1 no\r\n", b"421 bye\r\n", b"\r\n", b"\n", b"25",
-            b"250 SIZE 10\r\n",
+        words(
+            r"""220\x20hi\r\n 250\x20ok\r\n 250-a\r\n 250\x20PIPELINING\r\n 250\x20CHUNKING\r\n 250\x20STARTTLS\r\n
+            250\x20SIZE\x2010\r\n 354\x20go\r\n 354\x20\r\n250\x20ok\r\n 450\x20no\r\n 550\x205.1.1\x20no\r\n
+            421\x20bye\r\n \r\n \n 25"""
         ),
         150,
         starts=(
-            b"220 hi\r\n", b"220 hi\r\n250-a\r\n250 PIPELINING\r\n", b"220 hi\r\n250 a\r\n250 b\r\n250 c\r\n250 d\r\n",
-            b"220 hi\r\n250-a\r\n250 CHUNKING\r\n", b"220 hi\r\n250 a\r\n250 b\r\n250 c\r\n250 d\r\n354 go\r\n",
+            b"220 hi\r\n",
+            _OPENING + b"PIPELINING\r\n",
+            _OPENING + b"CHUNKING\r\n",
+            _OPENING + b"a\r\n250 b\r\n250 c\r\n250 d\r\n",
+            _OPENING + b"a\r\n250 b\r\n250 c\r\n250 d\r\n354 go\r\n",
         ),
     ),
-}  # fmt: skip
+}

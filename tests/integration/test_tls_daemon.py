@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import unittest
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -74,8 +77,8 @@ class Clients(unittest.TestCase):
                 smtp.sendmail("a@b.example", ["ann@ours.example"], "Subject: x\r\n\r\n" + "two\r\n" * 200_000)
             first, second = sorted(daemon.wait_for_mail("ann", 2), key=len)
             for octets in (first, second):
-                self.assertRegex(octets, rb"with ESMTPS \([^)]*TLS_AES_256_GCM_SHA384\)")
-            id = first.partition(b"\tid ")[2].split()[0].decode()
+                self.assertRegex(octets, rb"with ESMTPS\n\t\(version=TLSv1\.3 cipher=TLS_AES_256_GCM_SHA384\)")
+            id = first.partition(b" id ")[2].split()[0].decode()
             self.assertIn("TLSv1.3 TLS_AES_256_GCM_SHA384", daemon.mta("explain", id).stdout)
             self.assertIn("2 handshakes, 0 failed", daemon.mta("status").stdout)
 
@@ -121,6 +124,55 @@ class Clients(unittest.TestCase):
             self.assertEqual(sock.recv(1), b"\x15", "an alert")
             daemon.wait_for_log("to implicit: no TLS: unsupported protocol")
             self.assertIn("0 handshakes, 1 failed", daemon.mta("status").stdout)
+
+
+class Proxies(unittest.TestCase):
+    HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 465\r\n"
+
+    def test_header_then_tls_then_greeting(self) -> None:
+        """However it is cut: header and ClientHello in one segment, and the header octet by octet."""
+        port = free_port()
+        more = IMPLICIT.format(port=port).replace("implicit", "proxied", 1) + 'proxy = ["127.0.0.0/8"]\n'
+        with Tls(more):
+            for cuts in ([len(self.HEADER)], list(range(1, len(self.HEADER) + 1)), []):
+                with socket.create_connection(("127.0.0.1", port), DEADLINE) as sock:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+                    tls = trusting().wrap_bio(into, out, server_hostname="mail.ours.example")
+                    with self.assertRaises(ssl.SSLWantReadError):
+                        tls.do_handshake()
+                    octets = self.HEADER + out.read()
+                    for begin, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
+                        sock.sendall(octets[begin:end])
+                    said = self.run_tls(sock, tls, into, out)
+                self.assertRegex(said, rb"\A220 mail\.ours\.example [^\r]*\r\n250-[^\r]*\r\n")
+                self.assertRegex(said, rb"greets client\.example\r\n")
+            with Dialogue(port) as client:
+                client.sock.sendall(b"EHLO a.example\r\n")
+                with suppress(ConnectionResetError):
+                    self.assertEqual(client.reply(), "", "no header, no word")
+
+    def run_tls(self, sock: socket.socket, tls: ssl.SSLObject, into: ssl.MemoryBIO, out: ssl.MemoryBIO) -> bytes:
+        """Finish the handshake, say EHLO and QUIT; what the server said."""
+        said, greeted = b"", False
+        while True:
+            try:
+                if not greeted:
+                    tls.do_handshake()
+                    greeted = True
+                    tls.write(b"EHLO client.example\r\nQUIT\r\n")
+                piece = tls.read(4096)
+                if not piece:
+                    return said
+                said += piece
+            except ssl.SSLWantReadError:
+                sock.sendall(out.read())
+                received = sock.recv(65536)
+                if not received:
+                    return said
+                into.write(received)
+            except ssl.SSLZeroReturnError:
+                return said
 
 
 class Injection(unittest.TestCase):
@@ -255,3 +307,35 @@ class Starts(unittest.TestCase):
             with Dialogue(daemon.port) as client:
                 client.reply()
                 self.assertNotIn("STARTTLS", client.say("EHLO a.example"))
+
+
+class Privileges(unittest.TestCase):
+    def test_keys_that_root_alone_may_read(self) -> None:
+        """Read before privileges are dropped, kept while they cannot be read again."""
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("only root can drop privileges")
+        nobody = 65534
+        try:
+            subprocess.run(
+                [sys.executable, "-c", "import importlib.readers"], user=nobody, capture_output=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            raise unittest.SkipTest("the interpreter of the tests is not for other users") from None
+        with Tls(start=False) as daemon:
+            for path in (daemon.folder, daemon.folder / "tls"):
+                path.chmod(0o755)
+            for folder in (daemon.state, daemon.mail):
+                folder.mkdir(mode=0o700)
+                os.chown(folder, nobody, nobody)
+            daemon.starter = (*daemon.starter, f"--uid={nobody}", f"--gid={nobody}")
+            daemon.start()
+            self.assertTrue(daemon.shows("other.example", OTHER))
+            daemon.certificate("other.pem", AUTHORITY.issue("other.example"))
+            daemon.wait_for_log("other.pem: cannot be read: Permission denied")
+            self.assertTrue(daemon.shows("other.example", OTHER))
+            self.assertIn("read again", daemon.mta("reload").stdout)
+            self.assertTrue(daemon.shows("other.example", OTHER))
+            daemon.certificate("new.pem", MAIL, 0o600)
+            done = daemon.mta("reload", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("new.pem: cannot be read: Permission denied", done.stderr)

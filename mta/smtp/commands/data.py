@@ -77,7 +77,9 @@ async def end_of_data(session: Session, transaction: Transaction) -> Reply:
     session.messages += 1
     session.idle_commands = 0
     terms = transaction.terms
-    return replies.accepted_with_priority(id, terms.priority) if terms.changed else replies.accepted(id)
+    if terms.asked not in (None, terms.priority):
+        return replies.accepted_with_priority(id, terms.priority)
+    return replies.accepted(id)
 
 
 def tell_refused(session: Session, transaction: Transaction, failure: PermanentFailure) -> None:
@@ -139,13 +141,17 @@ def _trace(
     session: Session, transaction: Transaction, origin: Origin, header: Header, at: int
 ) -> tuple[tuple[Edit, ...], list[events.Event]]:
     """Received at the top (RFC 5321 4.4), and what RFC 6409 8 lets us complete and cut."""
-    context = session.context
+    context, terms = session.context, transaction.terms
     assert transaction.incoming is not None
     only = transaction.recipients[0].address if len(transaction.recipients) == 1 else None
-    trace = received(origin, transaction.incoming.id, context.hostname, only, at)
+    priority = None if terms.asked is None else terms.priority
+    trace = received(origin, transaction.incoming.id, context.hostname, only, at, priority)
     edits, added = missing_fields(header, session.rights, transaction.incoming.id, context.hostname, at)
     cuts, cut = cut_fields(header, session.rights) if session.rights else ((), ())
     changes = []
+    if terms.asked is not None:
+        # RFC 6710 4.1
+        changes.append(events.PRIORITY(at, asked=terms.asked, given=terms.priority))
     if added:
         changes.append(events.HEADER_ADDED(at, fields=list(added)))
     if cut:
@@ -154,7 +160,7 @@ def _trace(
 
 
 def _tls_optional(header: Header) -> bool:
-    """The field ``TLS-Required: no``, once (RFC 8689 5); REQUIRETLS goes before it (4.1)."""
+    """The field ``TLS-Required: no``, once (RFC 8689 3); REQUIRETLS goes before it (RFC 8689 4.1)."""
     fields = header.all(b"tls-required")
     return len(fields) == 1 and header.value(fields[0]).lower() == b"no"
 

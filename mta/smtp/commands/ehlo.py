@@ -9,7 +9,7 @@ from mta.message.trace import protocol_name
 from mta.reply import Reply
 from mta.smtp.commands.plain import count_idle
 from mta.smtp.context import listed
-from mta.smtp.extensions import Circumstances, ehlo_lines
+from mta.smtp.extensions import Circumstances, ehlo_lines, latest_release
 from mta.smtp.grammar import parse_greeting
 from mta.smtp.standing import look_up_name
 
@@ -41,8 +41,8 @@ def circumstances(session: Session) -> Circumstances:
         transactions=limits.transactions,
         deliver_by=int(limits.deliver_by),
         future_release=int(limits.future_release),
-        # RFC 4865 3: a date in the offer; by the minute, so that most sessions get the same reply, made once.
-        now=context.now() // 60_000 * 60 if session.rights else 0,
+        # RFC 4865 3: a date in the offer, by the minute, so that most sessions get the same reply, made once.
+        latest_release=latest_release(context.now(), int(limits.future_release)) if session.rights else 0,
         rights=bool(session.rights),
         tls=bool(session.tls),
         starttls=context.tls is not None and not session.standing.told,

@@ -1,7 +1,7 @@
 """ETRN (RFC 1985): a client asks for the mail that waits for a domain; it is tried now.
 
 Contract: for clients that may send anywhere, and nobody else: the mail goes to where the routes say, never to the
-client, but each try costs.  ``@domain`` asks for all below the domain too (RFC 1985 5.1); ``#queue`` is not known.
+client, but each try costs.  ``@domain`` asks for all below the domain too; ``#queue`` is not known (RFC 1985 5.3).
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 async def etrn(session: Session, argument: bytes) -> Reply:
     count_idle(session)
     if not session.helo:
-        return replies.NEEDS_EHLO
+        return replies.NEEDS_LHLO if session.context.lmtp else replies.NEEDS_EHLO
     if session.transaction is not None:
         return replies.ETRN_IN_TRANSACTION
     subdomains = argument.startswith(b"@")
     try:
         domain = normal_domain((argument[1:] if subdomains else argument).decode("ascii"))
     except (AddressError, UnicodeDecodeError):
+        return replies.ETRN_SYNTAX
+    if "." not in domain or domain.startswith("["):
+        # RFC 1985 5: "must be a fully qualified domain name"
         return replies.ETRN_SYNTAX
     if not session.rights:
         return replies.ETRN_NOT_ALLOWED

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mta.reply import PermanentFailure, Reply
 from mta.smtp import replies
+from mta.smtp.extensions import latest_release
 from mta.smtp.grammar import parse_mail
 from mta.smtp.parameters import Wishes, parse_body, parse_size, read_mail
 from mta.smtp.transaction import PLAIN, Terms, Transaction
@@ -49,12 +50,12 @@ def mail(session: Session, argument: bytes) -> Reply:
 def _grant(session: Session, wishes: Wishes) -> Terms:
     """What of its wishes this client may have.  Raises ``PermanentFailure``."""
     if wishes.requiretls and not session.tls:
-        # RFC 8689 4.1
+        # RFC 8689 2: "the session itself MUST employ TLS"
         raise PermanentFailure(replies.NEEDS_TLS)
     now = session.context.now()
     hold_until = _hold_until(session, wishes, now)
-    asked = wishes.priority or 0
-    priority = asked if session.rights else min(asked, 0)
+    # RFC 6710 4.1: only who is trusted may raise it.
+    priority = wishes.priority or 0
     return Terms(
         ret=wishes.ret,
         envid=wishes.envid,
@@ -63,34 +64,35 @@ def _grant(session: Session, wishes: Wishes) -> Terms:
         deliver_by=_deliver_by(session, wishes, now, hold_until),
         by_mode=wishes.by_mode,
         hold_until=hold_until,
-        priority=priority,
-        changed=priority != asked,
+        priority=priority if session.rights else min(priority, 0),
+        asked=wishes.priority,
     )
 
 
 def _hold_until(session: Session, wishes: Wishes, now: int) -> int:
-    """FUTURERELEASE (RFC 4865 3, 4): for those who may send through us."""
+    """FUTURERELEASE (RFC 4865 4.2): for those who may send through us."""
     if not wishes.hold_for and not wishes.hold_until:
         return 0
     longest = session.context.limits.future_release
     if not session.rights or not longest:
         raise PermanentFailure(replies.UNKNOWN_PARAMETER)
+    if wishes.hold_for > longest or wishes.hold_until > latest_release(now, int(longest)) * 1000:
+        raise PermanentFailure(replies.HOLD_TOO_LONG)
     until = wishes.hold_until or now + wishes.hold_for * 1000
     if until <= now:
         raise PermanentFailure(replies.HOLD_IS_PAST)
-    if until > now + longest * 1000:
-        raise PermanentFailure(replies.HOLD_TOO_LONG)
     return until
 
 
 def _deliver_by(session: Session, wishes: Wishes, now: int, hold_until: int) -> int:
-    """DELIVERBY (RFC 2852 4): the time from now; what is to come back needs some time to be delivered."""
+    """DELIVERBY (RFC 2852 4): the time from now."""
     if wishes.by is None:
         return 0
     deliver_by = now + wishes.by * 1000
-    if wishes.by_mode[0] == "R":
-        if wishes.by < session.context.limits.deliver_by:
-            raise PermanentFailure(replies.DELIVER_BY_TOO_SOON)
-        if deliver_by <= hold_until:
-            raise PermanentFailure(replies.HOLD_OVER_DELIVER_BY)
+    if wishes.by_mode[0] == "R" and wishes.by < session.context.limits.deliver_by:
+        # RFC 2852 3, 4: what is to come back needs some time to be delivered.
+        raise PermanentFailure(replies.DELIVER_BY_TOO_SOON)
+    if hold_until and deliver_by <= hold_until:
+        # RFC 4865 5.2.2
+        raise PermanentFailure(replies.HOLD_OVER_DELIVER_BY)
     return deliver_by

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from mta.address import Address, AddressError
+from mta.address import Address, AddressError, unicode_text
 from mta.reply import PermanentFailure, Reply
 from mta.routing.ask import resolve
 from mta.routing.values import Admission, Expansion, Question
@@ -30,8 +30,10 @@ async def vrfy(session: Session, argument: bytes) -> Reply:
     admission = await _admission(session, address, {})
     if admission.reply is not None:
         return admission.reply
-    # RFC 5321 3.5.3: 250 only for what has been verified.
-    return _told([address], utf8) if admission.known else replies.CANNOT_VERIFY
+    if not admission.known or not address.domain:
+        # RFC 5321 3.5.3, 3.5.2: 250 only for what has been verified, and only with its domain.
+        return replies.CANNOT_VERIFY
+    return _told([address], utf8) or replies.CANNOT_SHOW
 
 
 async def expn(session: Session, argument: bytes) -> Reply:
@@ -49,11 +51,16 @@ async def expn(session: Session, argument: bytes) -> Reply:
     if not isinstance(expansion, Expansion):
         expansion = await expansion
     targets = [target for target, _ in expansion.targets]
-    return _told(targets, utf8) if targets != [address] else replies.NOTHING_TO_EXPAND
+    if targets == [address]:
+        return replies.NOTHING_TO_EXPAND
+    return _told(targets, utf8) or replies.MAY_NOT_SHOW
 
 
 def _asked(session: Session, argument: bytes, syntax: Reply) -> tuple[Address | None, bool]:
-    """The address, None for what may be a name but is none; and whether the reply may be UTF-8."""
+    """The address, None for what may be a name but is none; and whether the reply may be UTF-8.
+
+    RFC 6531 3.7.4.2: the argument may be UTF-8 in any case; the parameter is about the reply.
+    """
     count_idle(session)
     try:
         text = argument.decode("utf-8")
@@ -63,9 +70,6 @@ def _asked(session: Session, argument: bytes, syntax: Reply) -> tuple[Address | 
     text = text[: -len(_SMTPUTF8)].rstrip(" ") if utf8 else text
     if not text:
         raise PermanentFailure(syntax)
-    if not utf8 and not text.isascii():
-        # RFC 6531 3.7.4.2
-        raise PermanentFailure(replies.NEEDS_SMTPUTF8)
     if text.startswith("<") and text.endswith(">"):
         text = text[1:-1]
     if text.lower() == "postmaster":
@@ -83,11 +87,9 @@ async def _admission(session: Session, address: Address, facts: dict[Question, A
     return admission if isinstance(admission, Admission) else await admission
 
 
-def _told(addresses: Iterable[Address], utf8: bool) -> Reply:
-    lines = [f"<{address}>" for address in addresses]
+def _told(addresses: Iterable[Address], utf8: bool) -> Reply | None:
+    """The addresses; None where the client did not say that it can read them (RFC 6531 3.7.4.2)."""
+    lines = [f"<{unicode_text(address) if utf8 else address}>" for address in addresses]
     if all(line.isascii() for line in lines):
         return Reply.of(250, "2.1.5", *lines)
-    if not utf8:
-        # RFC 6531 3.7.4.2, RFC 5248 2.4: the client could not read it.
-        return replies.NEEDS_UTF8_REPLY
-    return Reply.in_utf8(250, "2.1.5", *lines)
+    return Reply.in_utf8(250, "2.1.5", *lines) if utf8 else None

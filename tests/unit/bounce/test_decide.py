@@ -40,11 +40,13 @@ def failed(
     return recipient, Outcome(recipient=number, status=Status.FAILED, reply=Reply.of(550, "5.1.1", "unknown"))
 
 
-def ended(status: Status, notify: str = "", taken_over: bool = False, **progress: Any) -> tuple[Recipient, Outcome]:
+def ended(
+    status: Status, notify: str = "", taken_over: bool = False, time_dropped: bool = False, **progress: Any
+) -> tuple[Recipient, Outcome]:
     recipient, outcome = failed(0, BOB, notify=notify)
     code = 451 if status is Status.DEFERRED else 250
     return replace(recipient, progress=progress), replace(
-        outcome, status=status, reply=Reply.of(code, "", "x"), dsn_taken_over=taken_over
+        outcome, status=status, reply=Reply.of(code, "", "x"), dsn_taken_over=taken_over, time_dropped=time_dropped
     )
 
 
@@ -85,22 +87,25 @@ class Good(SynchronousTestCase):
         self.assertEqual(self.kinds(ended(Status.DELIVERED, "SUCCESS"), sender=None), [])
 
     def test_trace_and_a_host_that_keeps_no_time(self) -> None:
-        # RFC 2852 4
-        by = {"deliver_by": NOW + 1000}
-        for notify, taken_over, mode, kinds in (
-            ("", True, "NT", [Kind.SUCCESS]),
-            ("FAILURE", True, "RT", [Kind.SUCCESS]),
-            ("NEVER", True, "NT", []),
-            ("", False, "N", [Kind.SUCCESS]),
-            ("NEVER", False, "N", []),
-            ("", True, "N", []),
-            ("", False, "R", []),
+        # RFC 2852 4.1.4, 4.1.4.2; RFC 3461 5.2.2 (e)
+        told = [Kind.SUCCESS]
+        for notify, taken_over, dropped, mode, left, kinds in (
+            ("", True, False, "NT", 1000, told),
+            ("FAILURE", True, False, "RT", 1000, told),
+            ("NEVER", True, True, "NT", 1000, []),
+            ("", False, True, "N", 1000, told),
+            ("", True, True, "N", 1000, told),
+            ("", True, True, "N", 0, []),
+            ("NEVER", False, True, "N", 1000, []),
+            ("", False, False, "N", 1000, []),
+            ("", False, False, "R", 1000, []),
         ):
-            pair = ended(Status.RELAYED, notify, taken_over)
-            self.assertEqual(self.kinds(pair, by_mode=mode, **by), kinds, (notify, taken_over, mode))
+            pair = ended(Status.RELAYED, notify, taken_over, dropped)
+            found = self.kinds(pair, by_mode=mode, deliver_by=NOW + left)
+            self.assertEqual(found, kinds, (notify, taken_over, dropped, mode, left))
 
     def test_late_once_and_only_in_mode_n(self) -> None:
-        # RFC 2852 4; RFC 3461 4.1
+        # RFC 2852 4.1.3; RFC 3461 4.1
         late = {"by_mode": "N", "deliver_by": NOW}
         self.assertEqual(self.kinds(ended(Status.DEFERRED), **late), [Kind.DELAY])
         self.assertEqual(self.kinds(ended(Status.DEFERRED, "DELAY"), **late), [Kind.DELAY])
@@ -128,6 +133,7 @@ class Decide(SynchronousTestCase):
         return decide(envelope(sender), pairs, POSTMASTER, NOW)
 
     def test_the_sender_is_told_of_all_in_one_report(self) -> None:
+        # RFC 3461 6
         plan = self.plan(ANN, failed(0, BOB), failed(1, Address("eve", "b.example")))
         (notice,) = plan.notices
         self.assertEqual((notice.to, notice.kind), (ANN, Kind.FAILURE))

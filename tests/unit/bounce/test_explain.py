@@ -67,6 +67,7 @@ class Side(SynchronousTestCase):
         self.assertFalse(their_words(Outcome(recipient=0, status=Status.FAILED, reply=Reply.of(550, ""))))
 
     def test_the_name_of_the_host(self) -> None:
+        # RFC 3464 2.3.5
         self.assertEqual(remote_host(outcome(550)), "mx1.b.example")
         self.assertEqual(remote_host(outcome(550, host="")), "")
         for stage in ("DNS", "connect"):

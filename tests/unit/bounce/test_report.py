@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message
 from typing import Any
@@ -92,6 +93,7 @@ class Whole(SynchronousTestCase):
         self.assertEqual(whole["To"], "<ann@a.example>")
         self.assertEqual(whole["Date"], "Tue, 14 Nov 2023 22:13:20 +0000")
         self.assertEqual(whole["Message-ID"], f"<{ID}@mx.example.org>")
+        # RFC 3834 3.1.5
         self.assertEqual(whole["In-Reply-To"], "<abc@a.example>")
         # RFC 3834 5
         self.assertEqual(whole["Auto-Submitted"], "auto-replied")
@@ -140,7 +142,7 @@ class Good(SynchronousTestCase):
         self.assertIn("answered end of data with: 250 2.0.0 queued", said)
 
     def test_one_that_is_late(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.3, 5
         reply = Reply.of(451, "4.2.0", "greylisted")
         octets = self.good(Status.DEFERRED, reply, Kind.DELAY, by_mode="N", deliver_by=NOW - 60_000)
         whole, human, fields, _ = parts(octets)
@@ -196,7 +198,7 @@ class FoundByOthers(SynchronousTestCase):
             failed(0, BOB), failed(1, Address("eve", "b.example"), original=Address("info", "example.org"))
         )
         temporary, permanent = all_failures(message_from_bytes(octets))
-        self.assertEqual((temporary, permanent), (set(), {b"bob@b.example", b"eve@b.example"}))
+        self.assertEqual((temporary, permanent), (set(), {b"bob@b.example", b"info@example.org"}))
 
     def test_what_is_late_is_temporary_and_success_no_failure(self) -> None:
         late = compose(failed(status=Status.DEFERRED, reply=Reply.of(451, "4.4.1", "No")), kind=Kind.DELAY)
@@ -253,12 +255,30 @@ class ForPeople(SynchronousTestCase):
 
 class ForPrograms(SynchronousTestCase):
     def test_about_the_message(self) -> None:
-        # RFC 3464 2.2
+        # RFC 3464 2.2; RFC 3461 6.3 (a)
         _, _, status, _ = parts(compose(envid="QQ314159"))
         self.assertEqual(status[0]["Reporting-MTA"], "dns; mx.example.org")
         self.assertEqual(status[0]["Original-Envelope-Id"], "QQ314159")
         self.assertEqual(status[0]["X-txmta-Queue-ID"], ABOUT)
         self.assertEqual(status[0]["Arrival-Date"], "Tue, 14 Nov 2023 21:56:40 +0000")
+
+    def test_order_of_the_fields(self) -> None:
+        # RFC 3464 2.2, RFC 2852 5: extension fields come last
+        _, _, status, _ = parts(compose(envid="QQ314159", deliver_by=NOW, by_mode="N"))
+        names = ["Original-Envelope-Id", "Reporting-MTA", "Arrival-Date", "Deliver-By-Date", "X-txmta-Queue-ID"]
+        self.assertEqual(status[0].keys(), names)
+
+    def test_the_recipient_as_it_was_accepted(self) -> None:
+        # RFC 3464 2.3.2: not what our aliases made of it
+        recipient, outcome = failed()
+        info = replace(recipient, original=Address("info", "ours.example"))
+        _, _, status, _ = parts(compose((info, outcome)))
+        self.assertEqual(status[1]["Final-Recipient"], "rfc822; info@ours.example")
+
+    def test_type_of_the_original_as_it_came(self) -> None:
+        # RFC 3461 5.2.1 (d), RFC 3464 2.1.2
+        octets = compose(failed(orcpt="UTF-8;f\xf6o@b.example"))
+        self.assertIn(rb"Original-Recipient: UTF-8;f\x{F6}o@b.example", octets)
 
     def test_about_a_recipient(self) -> None:
         # RFC 3464 2.3
@@ -321,6 +341,7 @@ class Returned(SynchronousTestCase):
         self.assertEqual(inner[0].get_payload(), "body\r\n")
 
     def test_but_only_if_it_passes_everywhere(self) -> None:
+        # RFC 2045 2.8
         for body in (b"\xe9\r\n", b"x" * 999 + b"\r\n", b"\0\r\n"):
             *_, returned = parts(compose(whole=HEADER + body))
             self.assertEqual(returned.get_content_type(), "text/rfc822-headers")

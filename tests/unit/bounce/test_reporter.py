@@ -90,6 +90,16 @@ class Tells(ReporterCase):
         self.assertTrue(parsed["Received"].startswith("by mx.example.org (txmta) id "))
         self.assertEqual(parsed["Message-ID"], f"<{lease.message.id}@mx.example.org>")
 
+    def test_it_has_the_priority_of_its_message(self) -> None:
+        # RFC 6710 4.6
+        lease = self.accept(ANN)
+        for priority in (0, 4, -3):
+            told, _ = self.report(lease, replace(lease.recipients[0], priority=priority))
+            (spawned,) = told.spawned
+            mine = self.successResultOf(self.spool.commit(spawned, Claim("test", NOW + 1000)))
+            assert mine is not None
+            self.assertEqual([recipient.priority for recipient in mine.recipients], [priority])
+
     def test_both_stories_tell_of_it(self) -> None:
         accepted = self.accept(ANN)
         lease = self.sent(accepted)

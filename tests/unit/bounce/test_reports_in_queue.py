@@ -7,15 +7,17 @@ from email import message_from_bytes
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
 from mta.bounce.decide import NOBODY_LEFT
 from mta.bounce.reporter import Reports
+from mta.delivery.expansion import Expanded
 from mta.delivery.values import Batch, Limits
 from mta.dns.fake import FakeResolver
-from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
+from mta.envelope import Envelope, Origin, Outcome, Right, Status
 from mta.message.reading import read_whole
 from mta.queue.manager import Manager, Setup
 from mta.queue.retry import RetryRule
@@ -76,17 +78,23 @@ class WholeWay(SynchronousTestCase):
             postmaster=POSTMASTER,
             services=frozenset({"internet", "local"}),
             final=frozenset({"local"}),
-            domains={"ours.example": DomainRule(name="ours.example", mailboxes="boxes", deliver="local")},
+            domains={
+                "ours.example": DomainRule(name="ours.example", mailboxes="boxes", aliases="aliases", deliver="local")
+            },
         )
         self.router = Router(rules)
-        self.answerer = Answerer({"boxes": MemoryTable({"postmaster": ""})}, FakeResolver())
+        tables = {
+            "boxes": MemoryTable({"postmaster": ""}),
+            "aliases": MemoryTable({"team": "bob@b.example, carl@c.example", "one": "carl@c.example"}),
+        }
+        self.answerer = Answerer(tables, FakeResolver())
         self.manager = Manager(
             owner="test",
             spool=self.spool,
             setup=Setup(
                 router=self.router,
                 answerer=self.answerer,
-                services={"internet": self.internet, "local": self.local},
+                services={"internet": self.internet, "local": self.local, Expanded.name: Expanded()},
                 retry=RetryRule(after=(60,), jitter=0.0, expire_after=86400),
                 active=100,
             ),
@@ -110,9 +118,10 @@ class WholeWay(SynchronousTestCase):
     def send(self, sender: Address | None, to: Address, notify: str = "", **more: Any) -> str:
         incoming = self.spool.begin(0)
         incoming.write(b"Subject: hello\r\n\r\nbody\r\n")
-        destination = Destination("internet", to.domain)
-        recipient = Recipient(id=0, address=to, original=to, destination=destination, due=self.now(), notify=notify)
-        incoming.add_recipients([recipient])
+        leads = self.successResultOf(
+            Deferred.fromCoroutine(lead(self.router, self.answerer, [Forward(to, notify=notify)], {}, self.now()))
+        )
+        incoming.add_recipients(leads.recipients)
         envelope = Envelope(
             origin=Origin(listener="mx", protocol="ESMTP"),
             reverse_path=sender,
@@ -179,8 +188,26 @@ class WholeWay(SynchronousTestCase):
         self.assertIn("to ann@a.example: delivered", self.story(id))
         self.assert_accounted()
 
+    def test_an_address_with_several_targets_is_told_as_expanded(self) -> None:
+        # RFC 3461 5.2.7.3 (c)
+        team = Address("team", "ours.example")
+        id = self.send(ANN, team, notify="SUCCESS,FAILURE")
+        reports = [octets for to, _, octets in self.internet.taken if to == ANN]
+        actions = sorted(line for octets in reports for line in octets.split(b"\r\n") if line.startswith(b"Action:"))
+        self.assertEqual(actions, [b"Action: expanded", b"Action: failed"])
+        self.assertIn("carl@c.example: delivered", self.story(id))
+        self.send(ANN, team, notify="SUCCESS")  # without FAILURE its targets tell nothing
+        self.assertEqual(len([to for to, *_ in self.internet.taken if to == ANN]), 3)
+        self.assert_accounted()
+
+    def test_an_address_with_one_target_passes_the_wish_on(self) -> None:
+        # RFC 3461 5.2.7.2
+        self.send(ANN, Address("one", "ours.example"), notify="SUCCESS")
+        self.assertIn(b"Action: delivered\r\n", self.internet.taken[-1][2])
+        self.assert_accounted()
+
     def test_delay_is_told_once(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.3
         self.internet.deferred = {BOB}
         self.send(ANN, BOB, by_mode="N", deliver_by=self.now() + 30_000)
         self.clock.pump([1] * 300)
@@ -190,7 +217,7 @@ class WholeWay(SynchronousTestCase):
         self.assert_accounted()
 
     def test_what_should_come_back_in_time_does(self) -> None:
-        # RFC 2852 4, RFC 3463 3.5
+        # RFC 2852 4.1.3, RFC 3463 3.5
         self.internet.deferred = {BOB}
         self.send(ANN, BOB, by_mode="R", deliver_by=self.now() + 30_000)
         self.clock.pump([1] * 300)

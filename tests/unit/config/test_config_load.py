@@ -45,6 +45,7 @@ class Right(SynchronousTestCase):
         self.assertEqual(items["delivery.internet.type"], '"smtp"')
 
     def test_a_placeholder_as_hostname_is_a_warning(self) -> None:
+        # RFC 2606; RFC 6761 6.3, 6.4
         folder = Folder(self)
         found = folder.load(MINIMAL.replace("mx1.site.com", "mail.example.org"))
         (warning,) = found.warnings
@@ -115,7 +116,8 @@ class Wrong(SynchronousTestCase):
         )
         later = [{"name": "in", "endpoint": "tcp:587", "service": "submission"}]
         self.said(
-            'listen[0].service: "submission" is a kind of listener that comes with a later version; write "mx" or "lmtp"',
+            'listen[0].service: "submission" is a kind of listener that comes with a later version; '
+            'write "mx" or "lmtp"',
             listen=later,
         )
         self.said(

@@ -41,6 +41,12 @@ class Shipped(SynchronousTestCase):
                 self.assertIn(f"\n#{field.name} = ", shipped())
                 self.assertIn(f"``{field.name}``: ", reference())
 
+    def test_mail_is_kept_as_long_as_the_rfc_wants(self) -> None:
+        # RFC 5321 4.5.4.1: tried again after half an hour at least once the first tries are over, for 4 days or more
+        queue = load(str(ROOT / "etc/mta.toml"), environ={}).queue
+        self.assertGreaterEqual(queue.expire_after, 4 * 86400)
+        self.assertGreaterEqual(queue.retry[-1], 1800)
+
     def test_what_is_a_comment_can_be_uncommented(self) -> None:
         """Each line that shows an option is right where it stands: a user takes away its "#"."""
         folder = Folder(self)

@@ -65,7 +65,8 @@ class Message:
         )
 
     def header(self, edits: Sequence[Any] = ()) -> bytes:
-        return self.octets
+        head, end, _ = self.octets.partition(b"\r\n\r\n")
+        return head + end
 
     def open(self, prefix: bytes = b"", edits: Sequence[Any] = ()) -> Chunks:
         return Chunks(prefix + self.octets)

@@ -342,7 +342,7 @@ class Tls(Case):
 
 class WishesOfTheSender(Case):
     def test_tls_optional(self) -> None:
-        # RFC 8689 5
+        # RFC 8689 4.2.2
         self.service = self.make(tls="verify")
         self.tls.negotiated = UNVERIFIED
         batch = self.batch(tls_optional=True)

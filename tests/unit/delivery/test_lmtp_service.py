@@ -143,7 +143,7 @@ class Socket(LmtpCase):
         self.successResultOf(Deferred.fromCoroutine(self.service.stop(10.0)))
 
     def test_what_was_asked_for_the_way(self) -> None:
-        # RFC 2852 4, RFC 8689 2: the way ends here, and nobody listens in at a UNIX socket.
+        # RFC 2852 4.1.1, RFC 8689 4.4: the way ends here, and nobody listens in at a UNIX socket.
         batch = self.batch(deliver_by=60_000, by_mode="R", requiretls=True)
         self.deliver(batch)
         self.far().greet().take()

@@ -80,7 +80,7 @@ class BothSides(ServiceCase):
         self.assertTrue(self.outcomes(self.mail)[0].dsn_taken_over)
 
     def test_time_that_is_left(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.4
         self.carry(b"Subject: x\r\n\r\nx\r\n", deliver_by=500_000, by_mode="RT")
         envelope = self.arrived()[0].message.envelope
         self.assertEqual((envelope.deliver_by - envelope.arrived, envelope.by_mode), (500_000, "RT"))

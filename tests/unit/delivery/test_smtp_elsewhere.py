@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smtp_harness import EHLO, FarEnd, Message, ServiceCase, _address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from mta.delivery.values import Batch
 from mta.envelope import Destination, Recipient
@@ -38,7 +38,9 @@ class Elsewhere(ElsewhereCase):
         self.assertEqual(second.address, "192.0.2.2")
         second.greet(ALL)
         self.assertTrue(
-            second.heard().startswith("MAIL FROM:<ann@a.example> SMTPUTF8\r\nRCPT TO:<b\xf8b@b.example>".encode())
+            second.heard().startswith(
+                "MAIL FROM:<ann@a.example> SMTPUTF8 MT-PRIORITY=0\r\nRCPT TO:<b\xf8b@b.example>".encode()
+            )
         )
         second.take()
         self.assertEqual(self.told(batch), [TAKEN])
@@ -96,6 +98,29 @@ class Elsewhere(ElsewhereCase):
         self.first(batch, EHLO)
         self.far().greet(EHLO)
         self.assertEqual(self.codes(batch), [("failed", "5.6.9")])
+
+    def test_header_of_a_part_in_utf8(self) -> None:
+        # RFC 6531 3.2: at any level within the MIME structure
+        inner = "Subject: gr\xfc\xdfe\r\n\r\nx\r\n".encode()
+        head = b"MIME-Version: 1.0\r\nContent-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        batch = self.batch(octets=head + inner, eight_bit=True, smtputf8=True)
+        first = self.first(batch, EHLO)
+        self.assertEqual(first.heard(), b"")
+        self.assertTrue(self.far().greet(ALL).heard().startswith(b"MAIL FROM:<ann@a.example> BODY=8BITMIME SMTPUTF8 "))
+
+    def test_body_in_utf8_needs_none(self) -> None:
+        # RFC 6531 3.4
+        batch = self.batch(octets=EIGHT, eight_bit=True, smtputf8=True)
+        heard = self.first(batch, ALL).heard()
+        self.assertEqual(heard.partition(b"\r\n")[0], b"MAIL FROM:<ann@a.example> BODY=8BITMIME MT-PRIORITY=0")
+
+    def test_header_that_cannot_be_read(self) -> None:
+        batch = self.batch(smtputf8=True)
+        batch.message.header = lambda: fail(ValueError("damaged"))  # type: ignore[method-assign, assignment]
+        self.deliver(batch)
+        self.assertEqual(self.told(batch), [("deferred", 451, "message", "data")])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.opened, 0)
 
     def test_declared_for_nothing(self) -> None:
         # RFC 6531 3.2
@@ -214,7 +239,8 @@ class Told(ServiceCase):
         self.heard = far.heard()
         far.take()
         self.assertEqual(self.told(batch), [TAKEN])
-        return self.outcomes(batch)[0].dsn_taken_over
+        (self.outcome,) = self.outcomes(batch)
+        return self.outcome.dsn_taken_over
 
     def test_taken_over_or_ours(self) -> None:
         # RFC 3461 5.2.1, 5.2.2
@@ -224,11 +250,14 @@ class Told(ServiceCase):
         self.assertNotIn(b"NOTIFY", self.heard)
 
     def test_time_limit_with_notice(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.4
         wish = {"deliver_by": 90_000, "by_mode": "N"}
         self.assertTrue(self.send(ALL, "", **wish))
         self.assertIn(b" BY=90;N", self.heard)
-        self.assertFalse(self.send(ALL.replace(b"250-DELIVERBY 60\r\n", b""), "", **wish))
+        self.assertFalse(self.outcome.time_dropped)
+        self.assertTrue(self.send(ALL.replace(b"250-DELIVERBY 60\r\n", b""), "", **wish))
+        self.assertIn(b" NOTIFY=FAILURE,DELAY\r\n", self.heard)
+        self.assertTrue(self.outcome.time_dropped)
 
     def test_failure_is_nobody_elses(self) -> None:
         batch = self.batch()

@@ -20,9 +20,9 @@ ALL = (
     "SMTPUTF8",
     "DSN",
     "DELIVERBY 60",
-    "MT-PRIORITY",
     "REQUIRETLS",
 )
+PRIORITY = (*ALL, "MT-PRIORITY")
 NOW = 1_000_000_000
 BOB = Address("bob", "b.example")
 UTF8 = Address("b\xf8b", "b.example")
@@ -117,7 +117,7 @@ class Bodies(PlanCase):
             self.assertTrue(self.lacking.convert)
 
     def test_too_big(self) -> None:
-        # RFC 1870 5: no other host is tried
+        # RFC 1870 7: no other host is tried
         self.assertEqual(self.lack(offered=("SIZE 99",)), "5.3.4")
         self.assertTrue(self.lacking.final)
         self.sent(offered=("SIZE 100",))
@@ -181,6 +181,22 @@ class Reports(PlanCase):
         kept = self.recipient(original=Address("info", "ours.example"), orcpt="rfc822;first@x.example")
         self.assertEqual(self.sent(kept)[1], "<bob@b.example> ORCPT=rfc822;first@x.example")
 
+    def test_case_of_the_type_is_kept(self) -> None:
+        # RFC 3461 5.2.1 (d)
+        self.assertEqual(self.sent(self.recipient(orcpt="RFC822;x"))[1], "<bob@b.example> ORCPT=RFC822;x")
+        sent = self.sent(self.recipient(orcpt="UTF-8;b\xf8b+x@b.example"))
+        self.assertEqual(sent[1], r"<bob@b.example> ORCPT=UTF-8;b\x{F8}b\x{2B}x@b.example")
+
+    def test_international_original_as_it_is_where_the_transaction_is(self) -> None:
+        # RFC 6533 3
+        recipient = self.recipient(UTF8, orcpt="utf-8;b\xf8b=x@b.example")
+        self.assertEqual(self.sent(recipient)[1], "<b\xf8b@b.example> ORCPT=utf-8;b\xf8b\\x{3D}x@b.example")
+
+    def test_original_that_is_too_long_in_its_encoding(self) -> None:
+        # RFC 3461 4.2: 500 characters; without it the message at least goes
+        long = Address('"' + "=" * 250 + '"', "ours.example")
+        self.assertEqual(self.sent(self.recipient(original=long))[1], "<bob@b.example>")
+
     def test_host_without_dsn(self) -> None:
         # RFC 3461 5.2.2 (a), (b)
         recipient = self.recipient(notify="SUCCESS", orcpt="rfc822;x")
@@ -191,12 +207,12 @@ class Reports(PlanCase):
 
 class InTime(PlanCase):
     def test_remaining_time_is_handed_on(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.4
         self.assertEqual(self.sent(deliver_by=NOW + 90_999, by_mode="RT")[0], "SIZE=100 BY=90;RT")
         self.assertEqual(self.sent(deliver_by=NOW - 2_000, by_mode="N")[0], "SIZE=100 BY=-2;N")
 
     def test_return_and_a_host_that_cannot(self) -> None:
-        # RFC 2852 4
+        # RFC 2852 4.1.4.1, 6
         self.assertEqual(self.lack(deliver_by=NOW + 90_000, by_mode="R", offered=without("DELIVERBY")), "5.3.3")
         self.assertEqual(self.lack(deliver_by=NOW + 59_000, by_mode="R"), "5.4.7")
         self.assertFalse(self.lacking.final)
@@ -204,18 +220,40 @@ class InTime(PlanCase):
         self.assertTrue(self.lacking.final)
 
     def test_notify_and_a_host_that_cannot(self) -> None:
-        # RFC 2852 4: it goes, and the report that it went is ours
-        self.assertEqual(self.sent(deliver_by=NOW + 90_000, by_mode="N", offered=without("DELIVERBY"))[0], "SIZE=100")
-        self.assertFalse(self.planned.taken_over)
+        # RFC 2852 4.1.4.2: it goes, and the report that it went is ours
+        wish = {"deliver_by": NOW + 90_000, "by_mode": "N"}
+        self.assertEqual(self.sent(offered=without("DELIVERBY"), **wish)[0], "SIZE=100")
+        self.assertTrue(self.planned.time_dropped)
+        self.sent(**wish)
+        self.assertFalse(self.planned.time_dropped)
+
+    def test_notify_and_a_host_that_can_tell_of_delays_at_least(self) -> None:
+        # RFC 2852 4.1.4.2: in spite of RFC 3461 5.2.1 (c)
+        for asked, given in (
+            ("", "FAILURE,DELAY"),
+            ("SUCCESS", "SUCCESS,DELAY"),
+            ("DELAY,FAILURE", "DELAY,FAILURE"),
+            ("NEVER", "NEVER"),
+        ):
+            for mode, offered, notify in (
+                ("N", without("DELIVERBY"), given),
+                ("NT", without("DELIVERBY"), given),
+                ("N", ALL, asked),
+                ("N", without("DELIVERBY", "DSN"), ""),
+            ):
+                sent = self.sent(self.recipient(notify=asked), offered=offered, deliver_by=NOW + 90_000, by_mode=mode)
+                self.assertEqual(sent[1], "<bob@b.example>" + (f" NOTIFY={notify}" if notify else ""))
 
 
 class Priority(PlanCase):
     def test_handed_on(self) -> None:
-        # RFC 6710 3
-        self.assertEqual(self.sent(self.recipient(priority=-4))[0], "SIZE=100 MT-PRIORITY=-4")
+        # RFC 6710 4.2
+        for priority in (-4, 0, 9):
+            sent = self.sent(self.recipient(priority=priority), offered=PRIORITY)
+            self.assertEqual(sent[0], f"SIZE=100 MT-PRIORITY={priority}")
         several = (self.recipient(priority=2), self.recipient(number=1, priority=5))
-        self.assertEqual(self.sent(*several)[0], "SIZE=100 MT-PRIORITY=5")
-        self.assertEqual(self.sent(self.recipient(priority=3), offered=without("MT-PRIORITY"))[0], "SIZE=100")
+        self.assertEqual(self.sent(*several, offered=PRIORITY)[0], "SIZE=100 MT-PRIORITY=5")
+        self.assertEqual(self.sent(self.recipient(priority=3))[0], "SIZE=100")
 
 
 class RequireTls(PlanCase):

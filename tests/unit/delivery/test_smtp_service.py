@@ -182,7 +182,7 @@ class Recipients(ServiceCase):
 
 class Extensions(ServiceCase):
     def test_message_over_the_hosts_limit_is_not_sent(self) -> None:
-        # RFC 1870 5
+        # RFC 1870 7
         batch = self.batch(octets=b"x" * 5001)
         self.deliver(batch)
         far = self.far().greet()

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mta.interfaces import IChunks, Maybe
-from mta.message.convert import CannotConvert, Conversion, convert, signed
+from mta.message.convert import CannotConvert, Conversion, convert, has_utf8_header, signed
 from mta.message.quoted import is_plain
 
 
@@ -256,6 +256,7 @@ class Refusals(SynchronousTestCase):
             self.assertEqual((conversion.reply.code, conversion.reply.enhanced), (554, "5.6.3"))
 
     def test_what_is_signed_is_never_touched(self) -> None:
+        # RFC 8551 3.2; RFC 6376 5.3
         for field in (
             b"DKIM-Signature: v=1; a=rsa-sha256",
             b"arc-seal: i=1",
@@ -298,6 +299,25 @@ class Refusals(SynchronousTestCase):
             (b"Subject: x\ny\r\n\r\nx\r\n", "not well formed"),
         ):
             self.assert_refused(octets, why)
+
+    def test_header_that_is_not_ascii_at_any_level(self) -> None:
+        # RFC 6531 3.2; RFC 6532 3.7; what is not understood may have one
+        multipart = MIME + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        inner = b"\r\n\r\nSubject: gr\xc3\xbc\xc3\x9fe\r\n\r\nx\r\n"
+        for octets, found in (
+            (MIME + TEXT + b"J\xc3\xb6rg\r\n", False),
+            (b"Subject: x\r\n\r\nx\r\n", False),
+            (b"Subject: J\xc3\xb6rg\r\n\r\nx\r\n", True),
+            (multipart + TEXT + b"J\xc3\xb6rg\r\n--b--\r\n", False),
+            (multipart + b"X-Name: J\xc3\xb6rg\r\n\r\nx\r\n--b--\r\n", True),
+            (MIME + b"Content-Type: message/global" + inner, True),
+            (multipart + b"Content-Type: message/rfc822" + inner + b"--b--\r\n", True),
+            (MIME + b"Content-Type: multipart/mixed\r\n\r\nJ\xc3\xb6rg\r\n", True),
+        ):
+            for size in (1, 7, 1000):
+                done = Deferred.fromCoroutine(has_utf8_header(lambda: Pieces(octets, size)))  # noqa: B023
+                self.assertEqual(self.successResultOf(done), found, octets)
+        self.assertEqual(Pieces.opened, 0)
 
     def test_limits(self) -> None:
         nested = b"Content-Type: message/rfc822\r\n\r\n" * 30

@@ -50,7 +50,7 @@ class Protocols(SynchronousTestCase):
     def test_tls_is_a_comment_that_holds_nothing_else(self) -> None:
         # RFC 5322 3.2.2
         field = received(replace(origin(), tls="TLSv1.3 A)\r\nX: (\\"), ID, "mx.example.org", None, AT)
-        self.assertIn(b"with ESMTP (TLSv1.3 A???X: ??) id", field.replace(b"\r\n\t", b" "))
+        self.assertIn(b"with ESMTP (version=TLSv1.3 cipher=A???X: ??) id", field.replace(b"\r\n\t", b" "))
 
 
 class Cuts(SynchronousTestCase):
@@ -85,6 +85,23 @@ class Received(SynchronousTestCase):
             b"\tby mx.example.org with ESMTP id 7K3QF9ABCDEF0\r\n"
             b"\tfor <bob@example.org>; Tue, 01 Jul 2003 08:52:37 +0000\r\n",
         )
+
+    def test_priority(self) -> None:
+        # RFC 6710 4.1, 7: behind all other clauses
+        self.assertIn(
+            b"\tfor <bob@example.org> PRIORITY -3; Tue, 01 Jul 2003 08:52:37 +0000\r\n",
+            received(origin(), ID, "mx.example.org", BOB, AT, -3),
+        )
+        self.assertIn(
+            b" id 7K3QF9ABCDEF0\r\n\tPRIORITY 0; Tue, 01 Jul 2003 08:52:37 +0000\r\n",
+            received(origin(), ID, "mx.example.org", None, AT, 0),
+        )
+
+    def test_international_domain(self) -> None:
+        # RFC 6531 3.7.3: one form for the whole of a mailbox
+        for local, domain in (("d\u00f6rte", "gr\u00fc\u00dfe.example"), ("ann", "xn--gre-6ka8l.example")):
+            address = Address(local, "xn--gre-6ka8l.example")
+            self.assertIn(f"for <{local}@{domain}>;".encode(), received(origin(), ID, "h", address, AT))
 
     def test_several_recipients_are_not_told_of_each_other(self) -> None:
         # RFC 5321 7.2
@@ -156,7 +173,7 @@ class MissingFields(SynchronousTestCase):
         return apply(octets, merge(edits)), added
 
     def test_own_clients_get_date_and_message_id(self) -> None:
-        # RFC 6409 8.2, 8.3
+        # RFC 6409 8.2, 8.3; RFC 5322 3.6.1, 3.6.4
         octets, added = self.completed(b"Subject: x\r\n\r\nbody\r\n")
         self.assertEqual(added, ("Date", "Message-ID"))
         parsed = message_from_bytes(octets, policy=policy.SMTP)

@@ -23,8 +23,10 @@ def ascii_field(field: str | bytes) -> bytes:
 
 
 class Unstructured(SynchronousTestCase):
+    """RFC 5322 2.2.1."""
+
     def test_only_the_words_that_need_it(self) -> None:
-        # RFC 2047 2, 5
+        # RFC 2047 2, 5; RFC 5322 2.2.1
         self.assertEqual(
             ascii_field("Subject: Re: Grüße an  alle"), b"Subject: Re: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= an  alle\r\n"
         )
@@ -61,8 +63,10 @@ class Unstructured(SynchronousTestCase):
 
 
 class Addresses(SynchronousTestCase):
+    """RFC 5322 3.4."""
+
     def test_display_names(self) -> None:
-        # RFC 2047 5 (3)
+        # RFC 2047 5 (3); RFC 5322 3.4
         result = ascii_field(
             'To: Jörg Müller <j@a.example>, "Grüße, \\"an\\"" <g@a.example>,\r\n\tplain <p@a.example>, q@a.example'
         )
@@ -101,6 +105,8 @@ class Addresses(SynchronousTestCase):
 
 
 class Parameters(SynchronousTestCase):
+    """RFC 2045 5.1, RFC 2183."""
+
     def test_a_file_name(self) -> None:
         # RFC 2231 4
         result = ascii_field('Content-Disposition: attachment; filename="Größe 1.txt"; size=3')

@@ -169,15 +169,15 @@ class Times(SynchronousTestCase):
         self.assertIn(str(TOO_LATE), str(self.reports.replies))
 
     def test_late_mail_is_delivered_all_the_same_in_mode_n(self) -> None:
-        # RFC 2852 4.1.4, mode N
+        # RFC 2852 4.1.3, mode N
         self.far.reply = LATER
         self.accept(deliver_by=self.now() + 10 * MINUTE, by_mode="N")
         self.pass_time(20 * MINUTE)
         self.far.reply = Reply.of(250, "2.0.0", "Ok")
         self.pass_time(80 * MINUTE)
         self.assertEqual(self.queued(), 0)
-        # Told that it is late, once; and that the far end, which knows nothing of the time, has it.
-        self.assertEqual([status for _, status in self.reports.failed], ["deferred", "relayed"])
+        # Told that it is late, once.  RFC 2852 4.1.4.2, RFC 3461 5.2.2 (e): no more once the time is over.
+        self.assertEqual([status for _, status in self.reports.failed], ["deferred"])
 
     def test_etrn_tries_now_what_waits(self) -> None:
         # RFC 1985

@@ -1,4 +1,4 @@
-"""The client's mechanisms, with the vectors of the RFCs and with servers that cheat."""
+"""The client's mechanisms (RFC 4422), with the vectors of the RFCs and with servers that cheat."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Simple(SynchronousTestCase):
 
 class Scram(SynchronousTestCase):
     def test_vector(self) -> None:
-        # RFC 7677 3; RFC 5802 5
+        # RFC 7677 3; RFC 5802 2.2, 5
         mechanism = ScramSha256(PENCIL, NONCE)
         self.assertEqual(mechanism.start(), b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO")
         self.assertEqual(mechanism.step(FIRST), PROOF)
@@ -118,6 +118,7 @@ class Scram(SynchronousTestCase):
             good.replace("4096", "\u0664\u0660\u0669\u0666"),
             good.replace("W22", "!!!"),
             "m=new," + good,
+            good + ",m=new",
             good.partition(",i=")[0],
             "e=unknown-user",
             "",

@@ -20,6 +20,10 @@ class Examples(SynchronousTestCase):
         ):
             self.assertEqual(saslprep(text), prepared)
 
+    def test_what_unicode_3_2_does_not_know_passes(self) -> None:
+        # RFC 3454 7: the text is a query
+        self.assertEqual(saslprep("\u1e9e\U0001f4e7"), "\u1e9e\U0001f4e7")
+
     def test_forbidden(self) -> None:
         # RFC 4013 3 and 2.3; RFC 3454 6
         for text in ("\u0007", "\u0627\u0031", "a\u0627", "x\u200e", "\ue000", "\ud800"):

@@ -38,7 +38,7 @@ class ChunkCase(ClientCase):
 
 class AtOnce(ChunkCase):
     def test_whole_transaction_in_one_write(self) -> None:
-        # RFC 3030 2, RFC 2920 3.1: nothing is stuffed, and the octets are counted
+        # RFC 3030 2, RFC 2920 3.1, RFC 6928 2: nothing is stuffed, and the octets are counted
         sent = self.begin(b"Subject: x\r\n\r\n", b".dot\r\n", rcpts=2)
         self.assertEqual(self.seen(), MAIL + RCPT * 2 + b"BDAT 20 LAST\r\nSubject: x\r\n\r\n.dot\r\n")
         self.assertTrue(self.chunks.closed)

@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 
 from mta.sasl.client import Login
 from mta.smtp.client import SmtpClient
-from mta.smtp.client_opening import Terms
+from mta.smtp.client_opening import MOST_STEPS, Terms
 from mta.smtp.client_values import ClientFailure, Timeouts
+from mta.smtp.extensions import Capabilities
 from mta.smtp.ticker import Ticker
 from mta.tls.client import Negotiated, TlsLevel
 
@@ -88,6 +89,16 @@ class OpeningCase(ClientCase):
         self.assertTrue(self.client.usable)
 
 
+class Endless:
+    """A mechanism that always has an answer."""
+
+    name = "LOGIN"
+    done = False
+
+    def step(self, challenge: bytes) -> bytes:
+        return b"more"
+
+
 class StartTls(OpeningCase):
     def test_greeted_anew_under_tls(self) -> None:
         # RFC 3207 4.2: what was said before is forgotten
@@ -99,6 +110,19 @@ class StartTls(OpeningCase):
         self.assertFalse(self.client.capabilities.pipelining)
         self.assertFalse(self.client.capabilities.starttls)
         self.assertEqual((self.client.capabilities.size, self.client.tls), (10, VERIFIED))
+
+    def test_less_is_offered_under_tls(self) -> None:
+        # RFC 3207 4.2: what was offered before is not made use of
+        self.begin(TlsLevel.VERIFY)
+        all_of_it = (
+            b"250-x\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 1\r\n250-DSN\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
+        )
+        self.server(GREETING, all_of_it, GO_AHEAD)
+        self.client.handshakeCompleted()
+        self.server(b"500 what\r\n", b"250 hello\r\n")
+        self.assertEqual(self.seen(), HELLO + b"STARTTLS\r\n" + HELLO + b"HELO out.a.example\r\n")
+        self.assertEqual(self.client.capabilities, Capabilities())
+        self.is_ready()
 
     def test_starttls_offered_again_is_passed_over(self) -> None:
         self.starttls()
@@ -293,12 +317,56 @@ class Auth(OpeningCase):
             self.refused("AUTH", "4.7.0")
 
     def test_challenges_without_end(self) -> None:
+        # RFC 4954 4: "*" ends the exchange, in which QUIT would be one more answer
         self.log_in(b"LOGIN")
-        for _ in range(20):
-            if self.client.ready.called:
-                break
+        self.client._opening._mechanism = Endless()  # type: ignore[assignment]
+        for _ in range(MOST_STEPS):
             self.server(challenge(b"again"))
-        self.refused("AUTH", "4.7.0")
+            self.assertEqual(self.seen(), b64encode(b"more") + b"\r\n")
+        self.server(challenge(b"again"))
+        self.assertEqual(self.seen(), b"*\r\n")
+        self.server(challenge(b"again"))
+        self.assertEqual(self.seen(), b"")
+        self.assertTrue(self.transport.aborted)
+        self.assertIn("do not end", self.refused("AUTH", "4.7.0"))
+
+    def test_challenge_too_many(self) -> None:
+        for mechanism, challenges in ((b"LOGIN", 3), (b"PLAIN", 1)):
+            self.log_in(mechanism)
+            self.server(*[challenge()] * challenges)
+            self.assertTrue(self.seen().endswith(b"*\r\n"))
+            self.server(challenge())
+            self.assertTrue(self.transport.aborted)
+            self.refused("AUTH", "4.7.0")
+
+    def test_challenges_of_every_size(self) -> None:
+        # RFC 4954 4: 12,288 octets are to be read; not more
+        text = b"r=" + b"x" * 9000 + b",s=AAAA,i=4096"
+        self.log_in(b"SCRAM-SHA-256")
+        self.server(challenge(text))
+        self.assertEqual(self.seen(), b"*\r\n")
+        for octets in (b"334 " + b"A" * 1_000_000 + b"\r\n", b"334 " + b"A" * 1_000_000, b"334-AAAA\r\n" * 100_000):
+            self.log_in(b"SCRAM-SHA-256")
+            for start in range(0, len(octets), 4096):
+                self.server(octets[start : start + 4096])
+            self.assertTrue(self.transport.aborted)
+            self.assertEqual(self.seen(), b"")
+            self.refused("AUTH", "4.5.0")
+
+    def test_challenges_that_are_not_base64(self) -> None:
+        # RFC 4954 4: no other character, and "=" at the end alone
+        for text in (b"=AAA", b"AAA=BBB", b"AA A", b"AAAAA", b"A", b"AA==AA==", b"\xff", b"AAA*", b"-", b"2.0.0 AAAA"):
+            self.log_in(b"SCRAM-SHA-256")
+            self.server(b"334 " + text + b"\r\n")
+            self.assertEqual(self.seen(), b"*\r\n", text)
+
+    def test_silence_and_ends_at_each_step(self) -> None:
+        for done in range(3):
+            for end in (self.lose, lambda: self.wait(301), lambda: self.server(b"421 going\r\n")):
+                self.log_in(b"LOGIN")
+                self.server(*[challenge()] * done)
+                end()
+                self.refused("AUTH")
 
     def test_password_is_not_given_to_just_anybody(self) -> None:
         # also if whoever made the terms was mistaken

@@ -69,7 +69,7 @@ class Wishes(SynchronousTestCase):
         self.assertEqual((late.deliver_by, late.by_mode), (self.server.now() - 5000, "N"))
 
     def test_held_until_its_time(self) -> None:
-        # RFC 4865 4
+        # RFC 4865 4.2
         self.server.queue.birth_claim = lambda leads=None: None  # type: ignore[method-assign]
         connection = self.server.connect(NETWORK).greet()
         until = self.server.now() + 600_000
@@ -81,37 +81,56 @@ class Wishes(SynchronousTestCase):
         self.assertEqual(message.envelope.hold_until, until)
 
     def test_future_release_is_offered_to_those_who_may(self) -> None:
-        # RFC 4865 3
+        # RFC 4865 3, 4.2
         ours, stranger = self.server.connect(NETWORK), self.server.connect()
         ours.seen(), stranger.seen()
-        self.assertIn("|250-FUTURERELEASE 3600 2023-11-14T23:", ours.say("EHLO c.example"))
+        # The time is 22:30:00 and a half: what EHLO tells by the minute is what holds.
+        self.server.clock.advance(0.5)
+        self.assertEqual(self.server.now(), 1_700_001_000_500)
+        self.assertIn("|250-FUTURERELEASE 3600 2023-11-14T23:30:00Z", ours.say("EHLO c.example"))
+        self.assertEqual(ours.say("MAIL FROM:<> HOLDUNTIL=2023-11-14T23:30:00.4Z")[:9], "501 5.5.4")
+        for wish in ("HOLDUNTIL=2023-11-14T23:30:00Z", "HOLDFOR=3600"):
+            self.assertEqual(ours.say(f"MAIL FROM:<> {wish}")[:9], "250 2.1.0")
+            self.assertEqual(ours.say("RSET")[:3], "250")
         self.assertNotIn("FUTURERELEASE", stranger.say("EHLO c.example"))
         self.server.limits.future_release = 0.0
         self.assertNotIn("FUTURERELEASE", ours.say("EHLO c.example"))
         self.assertTrue(ours.say("MAIL FROM:<> HOLDFOR=60").startswith("555"))
 
     def test_priority(self) -> None:
-        # RFC 6710 5: who may send anywhere may raise it, a stranger may only lower it
+        # RFC 6710 4.1: who may send anywhere may raise it, a stranger may only lower it; Received and story tell
         for client, asked, given in (
             (NETWORK, 6, 6),
             (NETWORK, -4, -4),
             ("203.0.113.9", 6, 0),
             ("203.0.113.9", -4, -4),
+            ("203.0.113.9", 0, 0),
         ):
-            _, (recipient,), _ = self.accepted(
+            _, (recipient,), octets = self.accepted(
                 f"<a@b.example> MT-PRIORITY={asked}", "<ann@ours.example>", client=client
             )
             self.assertEqual(recipient.priority, given)
+            self.assertIn(f" for <ann@ours.example> PRIORITY {given}; ".encode(), octets)
+            story = [str(event) for _, event in self.server.events if event.code == "priority"]
+            self.assertEqual(story[-1], f"priority {given}; asked for: {asked}")
+        _, _, octets = self.accepted("<a@b.example>", "<ann@ours.example>")
+        self.assertNotIn(b"PRIORITY", octets)
+
+    def test_aliases_keep_the_priority(self) -> None:
+        # RFC 6710 4.4
+        self.server.tables["aliases"] = MemoryTable({"all": "ann@ours.example, bob@ours.example"})
+        _, recipients, _ = self.accepted("<a@b.example> MT-PRIORITY=3", "<all@ours.example>")
+        self.assertEqual([recipient.priority for recipient in recipients], [3, 3])
 
     def test_tls_at_every_hop(self) -> None:
-        # RFC 8689 4.1
+        # RFC 8689 2, 4.1
         plain = self.server.connect().greet()
         self.assertTrue(plain.say("MAIL FROM:<> REQUIRETLS").startswith("530 5.7.10"))
         envelope, _, _ = self.accepted("<a@b.example> REQUIRETLS", "<ann@ours.example>", tls="TLSv1.3 X")
         self.assertTrue(envelope.requiretls)
 
     def test_tls_is_not_needed(self) -> None:
-        # RFC 8689 5: the field; REQUIRETLS goes before it
+        # RFC 8689 3, 4.1: the field; REQUIRETLS goes before it
         data = b"TLS-Required:  no\r\n\r\n"
         for mail, field, optional in (
             ("<a@b.example>", data, True),
@@ -128,9 +147,9 @@ class Wishes(SynchronousTestCase):
         # RFC 3848, RFC 6531 4.3
         for mail, tls, protocol in (
             ("<a@b.example>", "", b"with ESMTP id"),
-            ("<a@b.example>", "TLSv1.3 AES", b"with ESMTPS (TLSv1.3 AES) id"),
+            ("<a@b.example>", "TLSv1.3 AES", b"with ESMTPS (version=TLSv1.3 cipher=AES) id"),
             ("<a@b.example> SMTPUTF8", "", b"with UTF8SMTP id"),
-            ("<a@b.example> SMTPUTF8", "TLSv1.3 AES", b"with UTF8SMTPS (TLSv1.3 AES) id"),
+            ("<a@b.example> SMTPUTF8", "TLSv1.3 AES", b"with UTF8SMTPS (version=TLSv1.3 cipher=AES) id"),
         ):
             envelope, _, octets = self.accepted(mail, "<ann@ours.example>", tls=tls)
             self.assertIn(protocol, octets)
@@ -138,7 +157,7 @@ class Wishes(SynchronousTestCase):
             self.assertEqual(envelope.origin.tls, tls)
 
     def test_addresses_outside_ascii(self) -> None:
-        # RFC 6531 3
+        # RFC 6531 3.3, 3.7.3
         envelope, (recipient,), octets = self.accepted(
             "<d\u00f6rte@gr\u00fc\u00dfe.example> SMTPUTF8", "<\u03b8\u03c3\u03b5\u03c1@foreign.example>"
         )
@@ -146,6 +165,10 @@ class Wishes(SynchronousTestCase):
         self.assertEqual(str(envelope.reverse_path), "d\u00f6rte@xn--gre-6ka8l.example")
         self.assertEqual(recipient.address.local, "\u03b8\u03c3\u03b5\u03c1")
         self.assertIn("for <\u03b8\u03c3\u03b5\u03c1@foreign.example>".encode(), octets)
+        _, _, octets = self.accepted("<> SMTPUTF8", "<d\u00f6rte@gr\u00fc\u00dfe.example>")
+        self.assertIn("for <d\u00f6rte@gr\u00fc\u00dfe.example>".encode(), octets)
+        _, _, octets = self.accepted("<> SMTPUTF8", "<ann@gr\u00fc\u00dfe.example>")
+        self.assertIn(b"for <ann@xn--gre-6ka8l.example>", octets)
 
     def test_one_mailbox_in_both_normal_forms(self) -> None:
         # RFC 6532 3.1
@@ -243,7 +266,7 @@ class Chunks(SynchronousTestCase):
         self.assertEqual(self.client.seen()[:9], b"452 4.3.1")
 
     def test_chunks_over_the_size_together(self) -> None:
-        # RFC 1870 6: refused as soon as it is announced, the octets read and dropped
+        # RFC 1870 4, RFC 3030 2: refused as soon as it is announced, the octets read and dropped
         self.begin()
         self.client.send(b"BDAT 60000\r\n" + b"\r\n" * 500 + (b"y" * 998 + b"\r\n") * 59)
         self.assertEqual(self.client.seen()[:3], b"250")
@@ -300,7 +323,7 @@ class Asking(SynchronousTestCase):
         self.client = self.server.connect(NETWORK).greet()
 
     def test_waiting_mail(self) -> None:
-        # RFC 1985 5.3
+        # RFC 1985 5.1, 5.3
         self.server.queue.waiting["waiting.example"] = 12
         self.assertEqual(
             self.client.say("ETRN Waiting.Example"), "253 2.0.0 12 pending messages for waiting.example started"
@@ -316,11 +339,16 @@ class Asking(SynchronousTestCase):
         self.assertEqual(self.client.say("ETRN a.example")[:9], "458 4.3.0")
 
     def test_letters_outside_ascii_in_a_reply(self) -> None:
-        # RFC 6531 3.7.4.1, 3.7.4.2
-        self.server.tables["aliases"] = MemoryTable({"info": "d\u00f6rte@ours.example"})
-        self.assertEqual(self.client.say("EXPN info@ours.example")[:9], "553 5.6.8")
-        self.client.send(b"EXPN info@ours.example SMTPUTF8\r\n")
-        self.assertEqual(self.client.seen().decode("utf-8"), "250 2.1.5 <d\u00f6rte@ours.example>\r\n")
+        # RFC 6531 3.7, 3.7.4.2
+        self.server.tables["boxes"] = MemoryTable({"d\u00f6rte": ""})
+        self.server.tables["aliases"] = MemoryTable({"info": "d\u00f6rte@gr\u00fc\u00dfe.example"})
+        for command, without, with_it in (
+            ("EXPN info@ours.example", "550 5.6.8", "<d\u00f6rte@gr\u00fc\u00dfe.example>"),
+            ("VRFY d\u00f6rte@ours.example", "252 2.6.8", "<d\u00f6rte@ours.example>"),
+        ):
+            self.assertEqual(self.client.say(command)[:9], without)
+            self.client.send(f"{command} SMTPUTF8\r\n".encode())
+            self.assertEqual(self.client.seen().decode("utf-8"), f"250 2.1.5 {with_it}\r\n")
 
     def test_alias_of_several(self) -> None:
         # RFC 5321 3.5.2

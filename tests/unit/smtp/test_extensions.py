@@ -6,11 +6,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.smtp.extensions import EXTENSIONS, Capabilities, Circumstances, ehlo_lines
+from mta.smtp.extensions import EXTENSIONS, Capabilities, Circumstances, ehlo_lines, latest_release
 
 
 class Table(SynchronousTestCase):
     def test_our_offer(self) -> None:
+        # RFC 5321 2.2, 4.1.1.1
         self.assertEqual(
             ehlo_lines(Circumstances(message_size=50, recipients=100, transactions=1000, deliver_by=60)),
             (
@@ -44,8 +45,9 @@ class Table(SynchronousTestCase):
 
     def test_future_release_tells_time_and_date(self) -> None:
         # RFC 4865 3
-        lines = ehlo_lines(Circumstances(50, 100, 1000, future_release=3600, now=1_700_000_000, rights=True))
-        self.assertIn("FUTURERELEASE 3600 2023-11-14T23:13:20Z", lines)
+        latest = latest_release(1_700_000_000_000, 3600)
+        lines = ehlo_lines(Circumstances(50, 100, 1000, future_release=3600, latest_release=latest, rights=True))
+        self.assertIn("FUTURERELEASE 3600 2023-11-14T23:13:00Z", lines)
 
     def test_limit_that_cannot_be_written_is_left_out(self) -> None:
         # RFC 9422 4: six digits
@@ -73,7 +75,7 @@ class Offers(SynchronousTestCase):
         self.assertTrue(Capabilities.read(("pipelining", "8BitMime")).pipelining)
 
     def test_size(self) -> None:
-        # RFC 1870 3, 4: no number and 0 say that there is no fixed limit
+        # RFC 1870 3: no number and 0 say that there is no fixed limit
         for line, limit in (
             ("SIZE 1000", 1000),
             ("SIZE", 0),
@@ -102,6 +104,8 @@ class Offers(SynchronousTestCase):
         self.assertIsNone(Capabilities.read(()).deliverby)
         self.assertEqual(Capabilities.read(("DELIVERBY",)).deliverby, 0)
         self.assertEqual(Capabilities.read(("DELIVERBY 240",)).deliverby, 240)
+        self.assertEqual(Capabilities.read(("DELIVERBY 240,later=x,more",)).deliverby, 240)
+        self.assertEqual(Capabilities.read(("DELIVERBY ,later",)).deliverby, 0)
 
     def test_limits(self) -> None:
         # RFC 9422 4: what is not well formed counts as not told

@@ -38,7 +38,7 @@ class Order(SynchronousTestCase):
         self.assertEqual(self.client.seen(), b"250 2.1.0 Ok\r\n")
         self.table.waiting[0].callback("")
         seen = self.client.seen()
-        self.assertEqual([line[:9] for line in seen.splitlines()], [b"250 2.1.5", b"500 5.5.1", b"250 2.0.0"])
+        self.assertEqual([line[:9] for line in seen.splitlines()], [b"250 2.1.5", b"500 5.5.2", b"250 2.0.0"])
 
     def test_client_that_goes_on_sending_is_paused_not_buffered(self) -> None:
         self.client.say("MAIL FROM:<a@b.example>")
@@ -157,6 +157,7 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(client.message("", "ann@ours.example")[:3], "250")
 
     def test_message_that_does_not_stop_ends_the_session(self) -> None:
+        # RFC 1870 6.3
         server = Server()
         client = server.connect().greet()
         client.say("MAIL FROM:<>")

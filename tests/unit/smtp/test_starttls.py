@@ -6,6 +6,7 @@ import ssl
 
 from harness import Server, read
 from tls_harness import TlsClient, TlsServer
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -105,8 +106,7 @@ class State(Case):
         origin = lease.message.envelope.origin
         self.assertEqual(origin.protocol, "ESMTPS")  # RFC 3848
         self.assertEqual(origin.tls, "TLSv1.3 TLS_AES_256_GCM_SHA384")
-        self.assertIn(b"with ESMTPS", octets)
-        self.assertIn(b"TLS_AES_256_GCM_SHA384", octets)
+        self.assertIn(b" with ESMTPS\r\n\t(version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384) ", octets)
         story = [str(event) for _, event in self.server.events if event.code == events.ACCEPTED.code]
         self.assertIn("TLSv1.3 TLS_AES_256_GCM_SHA384", story[0])
 
@@ -140,8 +140,6 @@ class Injection(Case):
         self.assertEqual(clear.count(b"\r\n250 "), 1, answered)
         self.assertNotIn(b"250", rest)
         self.assertFalse(any(event.code == events.COMMAND_REFUSED.code for _, event in server.events))
-        if len(pieces) > 1 and len(pieces[0]) > len(self.BEFORE) or len(pieces) == 1:
-            pass
         session = client.protocol.session
         self.assertIsNone(session.transaction)
         self.assertEqual(session.tls, "")
@@ -177,8 +175,6 @@ class Injection(Case):
 
     def test_while_a_lookup_waits(self) -> None:
         """Held back while RCPT waits, run when it is answered, up to STARTTLS and no further."""
-        from twisted.internet.defer import Deferred
-
         waits: Deferred[str] = Deferred()
 
         class Slow:

@@ -10,8 +10,10 @@ from typing import Any
 
 from harness import Client, ClientTransport, Server
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from mta.smtp.context import ListenerTls
 from mta.tls.certificates import Source, read
@@ -184,7 +186,4 @@ class TlsClient(Client):
             return False
 
     def leave(self) -> None:
-        from twisted.internet.error import ConnectionDone
-        from twisted.python.failure import Failure
-
         self.transport.protocol.connectionLost(Failure(ConnectionDone()))

@@ -37,7 +37,7 @@ class Files(SynchronousTestCase):
 class Reading(Files):
     def test_key_and_chain_in_one_file(self) -> None:
         found = read(self.one(octets=MAIL.key + MAIL.certificate + AUTHORITY.pem))
-        self.assertEqual(found.names, ("mail.ours.example", "*.ours.example"))
+        self.assertEqual(found.names, ("mail.ours.example", "*.ours.example"))  # RFC 6125 6.4
         self.assertEqual(len(found.chain), 1)
         self.assertLess(found.begins, found.expires)
 

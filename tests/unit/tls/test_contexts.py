@@ -100,7 +100,7 @@ class Names(Case):
         # RFC 6066 3
         for name, expected in (
             ("mail.ours.example", MAIL),
-            ("OTHER.example", OTHER),
+            ("OTHER.example", OTHER),  # RFC 4343
             ("wild.example", WILD),
             ("a.wild.example", WILD),
             # RFC 6125 6.4.3: a wildcard stands for one label.
@@ -212,6 +212,7 @@ class Policies(Case):
         self.refused(client)
 
     def test_no_compression(self) -> None:
+        # RFC 7525 3.3
         self.assertIsNone(Handshake(self.contexts, None).client.compression())
 
     def test_no_renegotiation(self) -> None:
@@ -223,6 +224,7 @@ class Policies(Case):
         self.assertEqual(reasons(caught.exception), "no renegotiation")
 
     def test_sessions_are_resumed_by_tickets_of_one_key_for_a_time(self) -> None:
+        # RFC 5077
         client = plain()
         client.maximum_version = ssl.TLSVersion.TLSv1_2
         session = Handshake(self.contexts, None, client).client.session

@@ -288,6 +288,8 @@ class Reloads(Case):
 
 
 class SelfSigned(Case):
+    """RFC 7435: some protection most of the time."""
+
     def test_made_when_privileges_are_dropped_and_not_before(self) -> None:
         keeper = self.keeper()
         self.assertFalse(keeper.contexts.ready)
@@ -314,6 +316,12 @@ class SelfSigned(Case):
         path.write_bytes(b"nonsense")
         selfsigned.ensure(state, "b.example", now)
         self.assertEqual(read(Source(str(path), str(path))).names, ("b.example",))
+
+    def test_host_with_a_long_name(self) -> None:
+        # RFC 5280 A.1: the common name is cut, the name that counts is not.
+        name = ".".join(["a" * 60] * 4)
+        path = selfsigned.ensure(str(self.folder), name, round(time.time() * 1000))
+        self.assertEqual(read(Source(path, path)).names, (name,))
 
     def test_what_an_interrupted_start_left_is_no_hindrance(self) -> None:
         path = Path(selfsigned.place(str(self.folder)))

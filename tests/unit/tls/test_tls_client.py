@@ -134,7 +134,7 @@ class Protocols(Case):
             self.assertNotEqual(reason(error), "")
 
     def test_channel_binding(self) -> None:
-        # RFC 9266: the same on both sides, another on each connection, none before TLS 1.3
+        # RFC 9266 3, 4.2: the same on both sides, another on each connection, none before TLS 1.3
         client, bindings = TlsClient(), set()
         for _ in range(2):
             server = self.server(AUTHORITY.issue(HOST))

@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.address import Address, AddressError, host_literal, literal_address, normal_domain, normal_ip, show_path
+from mta.address import (
+    Address,
+    AddressError,
+    host_literal,
+    literal_address,
+    normal_domain,
+    normal_ip,
+    show_path,
+    unicode_text,
+)
 
 
 class Domains(SynchronousTestCase):
@@ -24,6 +33,7 @@ class Domains(SynchronousTestCase):
         self.assertEqual(host_literal("::1"), "[IPv6:::1]")
 
     def test_no_domains(self) -> None:
+        # RFC 1035 2.3.4; RFC 5321 4.1.2
         for text in (
             "", ".", "a..b", "-a.example", "a-.example", "a b", "a\n.b", "[1.2.3]", "[1.2.3.4", "[IPv6:x]",
             "x" * 64 + ".example", ".".join(["x" * 50] * 6), "xn--zz--.example", "a/b.example", "ex\0ample",
@@ -42,6 +52,11 @@ class Mailboxes(SynchronousTestCase):
     def test_local_part_of_strangers_is_never_changed(self) -> None:
         # RFC 5321 2.4
         self.assertEqual(str(Address.parse("JoE@B.example")), "JoE@b.example")
+
+    def test_longer_local_parts_than_everybody_takes(self) -> None:
+        # RFC 5321 4.5.3.1.1: 64 octets are what all must take; senders made by VERP and SRS have more
+        for size in (64, 65, 256):
+            self.assertEqual(len(Address.parse("x" * size + "@b.example").local), size)
 
     def test_quoting_is_spelling(self) -> None:
         # RFC 5321 4.1.2: the quoted and the plain form are one mailbox
@@ -87,6 +102,18 @@ class Mailboxes(SynchronousTestCase):
             Address.parse(text, utf8=True)
         except AddressError as error:
             self.assertTrue(str(error))
+
+    def test_for_people(self) -> None:
+        # RFC 6531 3.7; RFC 5890 2.3.2.1: U-labels, but for what is none
+        for domain, shown in (
+            ("xn--bcher-kva.a_b.example", "b\u00fccher.a_b.example"),
+            ("xn--zz-.xn--bcher-kva", "xn--zz-.b\u00fccher"),
+            ("example.org", "example.org"),
+            ("[192.0.2.1]", "[192.0.2.1]"),
+        ):
+            self.assertEqual(unicode_text(Address("d\u00f6rte", domain)), f"d\u00f6rte@{shown}")
+        self.assertEqual(unicode_text(Address("a b", "xn--bcher-kva")), '"a b"@b\u00fccher')
+        self.assertEqual(unicode_text(Address("postmaster", "")), "postmaster")
 
 
 class Peers(SynchronousTestCase):

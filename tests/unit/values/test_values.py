@@ -28,6 +28,7 @@ class Replies(SynchronousTestCase):
         self.assertTrue(wire.isascii())
 
     def test_unknown_trouble_is_temporary(self) -> None:
+        # RFC 3463 X.3.0
         self.assertEqual(failure_reply(ValueError("x")), LOCAL_ERROR)
         self.assertTrue(LOCAL_ERROR.temporary)
         reply = Reply.of(550, "5.7.1", "no")
