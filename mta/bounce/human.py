@@ -1,7 +1,7 @@
 """The part of a report that people read: what became of each recipient, whose side it is on, what to do.  Pure.
 
 Contract: lines of at most 78 columns where words allow; what strangers wrote is escaped and marked as theirs.
-Limits: ``MAX_WORDS`` characters of a reply.
+Limits: ``MAX_WORDS`` characters of a reply, escaped.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _about_one(ended: Ended, kind: Kind) -> list[str]:
             lines += _item("Whose side", explanation.side + ".")
         if kind is Kind.FAILURE:
             lines += _item("What to do", explanation.advice)
-    words = escape(str(outcome.reply)[:MAX_WORDS])
+    words = escape(str(outcome.reply)[:MAX_WORDS])[:MAX_WORDS]
     if their_words(outcome):
         host = escape(str(outcome.attempt["host"]))
         lines += _item("In its words", f"{host} answered {escape(str(outcome.attempt['stage']))} with: {words}")

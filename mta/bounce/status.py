@@ -96,7 +96,7 @@ def _fits(address: str) -> bool:
 
 
 def _words(reply: Reply) -> str:
-    return escape(str(reply)[:MAX_WORDS]).encode("ascii", "backslashreplace").decode("ascii")
+    return escape(str(reply)[:MAX_WORDS]).encode("ascii", "backslashreplace").decode("ascii")[:MAX_WORDS]
 
 
 def _field(name: str, text: str, utf8: bool = False) -> str:

@@ -48,8 +48,8 @@ def read_type(value: bytes) -> ContentType | None:
     if head is None:
         return None
     parameters: dict[bytes, bytes] = {}
-    position = head.end()
-    while position < len(value) and value[position:].strip(b"; \t"):
+    position, end = head.end(), len(value.rstrip(b"; \t"))
+    while position < end:
         parameter = PARAMETER.match(value, position)
         if parameter is None:
             return None

@@ -214,8 +214,8 @@ def _with_parameters(value: bytes) -> list[_Piece] | None:
     if head is None:
         return None
     pieces = [_Piece(b" ", head[0].strip(b" \t"))]
-    position = head.end()
-    while position < len(value) and value[position:].strip(b"; \t"):
+    position, end = head.end(), len(value.rstrip(b"; \t"))
+    while position < end:
         parameter = PARAMETER.match(value, position)
         if parameter is None:
             return None

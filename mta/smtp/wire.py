@@ -286,7 +286,8 @@ class BadReply(Exception):
 class ReplyParser:
     """Octets of a server, as replies (RFC 5321 4.2.1, RFC 2034 4).
 
-    Raises ``BadReply`` for lines that are no reply, for one over ``MAX_LINE`` octets or ``MAX_LINES`` lines.
+    Raises ``BadReply`` for lines that are no reply, for one over ``MAX_LINE`` octets, ``MAX_LINES`` lines or
+    ``MAX_REPLY`` octets in all its lines.
     A bare LF ends a line too: RFC 5321 forbids it, but some embedded servers send it, and a reply cannot
     smuggle anything.
     """
@@ -294,14 +295,17 @@ class ReplyParser:
     # RFC 5321 4.5.3.1.5 says 512, and long texts with URLs are common; RFC 4954 4: challenges may be so long.
     MAX_LINE: Final = 12_288
     MAX_LINES: Final = 200
+    #: Octets of all lines: a reply is kept for each of its recipients, in the log, the story and reports.
+    MAX_REPLY: Final = 32 << 10
 
-    __slots__ = ("_buffer", "_code", "_enhanced", "_lines")
+    __slots__ = ("_buffer", "_code", "_enhanced", "_lines", "_size")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._code = 0
         self._enhanced = ""
         self._lines: list[str] = []
+        self._size = 0
 
     @property
     def pending(self) -> bool:
@@ -333,12 +337,14 @@ class ReplyParser:
         if not self._lines:
             self._enhanced = enhanced
         self._lines.append(text)
-        if len(self._lines) > self.MAX_LINES:
+        self._size += len(line)
+        if len(self._lines) > self.MAX_LINES or self._size > self.MAX_REPLY:
             raise BadReply("a reply of too many lines")
         if mark == b"-":
             return None
         reply = Reply(self._code, self._enhanced, tuple(self._lines))
         self._lines = []
+        self._size = 0
         return reply
 
 

@@ -74,7 +74,7 @@ class Smtplib(Server):
                 lmtp.starttls(context=anybody)
                 lmtp.sendmail("a@b.example", ["ann@ours.example"], b"Subject: x\r\n\r\n")
         for found in self.daemon.wait_for_mail("ann", 2):
-            self.assertRegex(found, rb"\n\tby mail\.ours\.example with LMTPS \(TLSv1\.3 ")
+            self.assertRegex(found, rb"\n\tby mail\.ours\.example with LMTPS\n\t\(version=TLSv1\.3 ")
 
     def test_mailboxes_only(self) -> None:
         # relay.networks has this client, and does not count here.

@@ -72,6 +72,9 @@ class Replies(SynchronousTestCase):
         self.assertTrue(parse([b"250 " + b"x" * 13_000])[1])
         self.assertTrue(parse([b"250 " + b"x" * 13_000 + b"\r\n"])[1])
         self.assertTrue(parse([b"250-x\r\n"] * 201)[1])
+        for lines, wrong in ((3, False), (4, True)):
+            reply = [b"250-" + b"x" * 8188 + b"\r\n"] * lines + [b"250 x\r\n"]
+            self.assertEqual(bool(parse(reply * 2)[1]), wrong)
 
     def test_longest_line_is_one_for_every_cut(self) -> None:
         # RFC 5321 4.5.3.1.5
