@@ -81,7 +81,7 @@ class Parts:
         )
         self._build(configuration)
         self.tls = Keeper(configuration, reactor=world.reactor, now=world.now, emit=emit)
-        self.reports = Reports(self.spool, self._lead, configuration.hostname, configuration.postmaster)
+        self.reports = Reports(self.spool, self._lead, configuration.hostname, *_told(configuration))
         self.manager = Manager(
             owner=OWNER,
             spool=self.spool,
@@ -148,7 +148,7 @@ class Parts:
             raise
         self.configuration = new
         self.tls.adopt(certificates)
-        self.reports.change(new.postmaster)
+        self.reports.change(*_told(new))
         self.manager.configure(self._setup())
         if old_configuration.dns != new.dns:
             log.info("dns: new servers are used after a restart")
@@ -178,6 +178,7 @@ class Parts:
             now=self._world.now,
             emit=emit,
             banner=Reply.of(220, "", f"{configuration.hostname} {'LMTP' if lmtp else 'ESMTP'} txmta"),
+            tell_strangers=configuration.queue.tell_strangers,
             lmtp=lmtp,
             tls=self._listener_tls(listener),
             proxy=options.proxy,
@@ -202,3 +203,8 @@ class Parts:
 
     def _waiting(self) -> None:
         self.manager.look_soon()
+
+
+def _told(configuration: Configuration) -> tuple[Address, bool]:
+    """Whom reports go to: the postmaster, and whether strangers are told of success and delay."""
+    return configuration.postmaster, configuration.queue.tell_strangers

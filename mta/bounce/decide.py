@@ -80,8 +80,11 @@ def is_late(envelope: Envelope, recipient: Recipient, now: int) -> bool:
     return envelope.by_mode[:1] == "N" and now >= envelope.deliver_by and "late" not in recipient.progress
 
 
-def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int) -> Plan:
-    """See the module's text.  ``ended`` are of one message: ended now, or late."""
+def decide(
+    envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int, strangers: bool = False
+) -> Plan:
+    """See the module's text.  ``ended`` are of one message: ended now, or late.  ``strangers``: everybody is told of
+    success and delay."""
     failed, silent = _failed(envelope, ended, now)
     good = _good(envelope, ended, now)
     to = envelope.reverse_path
@@ -94,7 +97,7 @@ def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now:
             return Plan(hold=NOBODY_LEFT)
         return Plan((Notice(postmaster, Kind.DOUBLE_BOUNCE, failed),), silent)
     notices = [Notice(to, Kind.FAILURE, failed)] if failed else []
-    if good and not envelope.rights & _KNOWN:
+    if good and not (strangers or envelope.rights & _KNOWN):
         silent += tuple(events.NOT_BOUNCED(now, recipient.id, reason=NOT_KNOWN) for recipient, _ in good)
     elif good:
         late = tuple(pair for pair in good if pair[1].status is Status.DEFERRED)

@@ -53,21 +53,28 @@ class Reports:
     """Tells senders and the postmaster.  ``lead`` expands and routes an address (``mta.routing.recipients``)."""
 
     def __init__(
-        self, spool: ISpool, lead: Callable[[Address], Awaitable[Leads]], hostname: str, postmaster: Address
+        self,
+        spool: ISpool,
+        lead: Callable[[Address], Awaitable[Leads]],
+        hostname: str,
+        postmaster: Address,
+        strangers: bool = False,
     ) -> None:
         self._spool = spool
         self._lead = lead
         self._hostname = hostname
         self._postmaster = postmaster
+        self._strangers = strangers
 
-    def change(self, postmaster: Address) -> None:
+    def change(self, postmaster: Address, strangers: bool = False) -> None:
         """From a new configuration."""
         self._postmaster = postmaster
+        self._strangers = strangers
 
     async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report:
         """Decide and compose: see ``mta.queue.conclude.Reporter``.  With ``hold`` it is those that failed who are held;
         what is spawned is to be spawned all the same."""
-        plan = decide(message.envelope, ended, self._postmaster, now)
+        plan = decide(message.envelope, ended, self._postmaster, now, self._strangers)
         composed, told, hold = list[Composed](), list(plan.events), plan.hold
         for notice in plan.notices:
             try:

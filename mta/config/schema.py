@@ -381,6 +381,11 @@ class Queue(Options):
         doc="When a message is given up and its sender told; RFC 5321 4.5.4.1 wants 4 to 5 days.",
         check=at_least(1, "1s"),
     )
+    tell_strangers: bool = option(
+        False,
+        doc="Success and delay are reported to authenticated senders and those of our networks who ask for it. With "
+        "true to everybody who does, and DSN and DELIVERBY are offered to all: senders are easily forged.",
+    )
     active: int = option(
         20_000,
         doc="How many recipients are worked on in memory; the others wait on disk. With 0 mail is taken in and kept, "

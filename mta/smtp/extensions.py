@@ -3,7 +3,7 @@
 What it is: the server makes its reply to EHLO from it (``ehlo_lines``) and knows the parameters of MAIL and RCPT
 by it; the client reads the reply to EHLO into ``Capabilities``; the documentation is generated from it.
 Contract: an extension that is not in the table is neither offered nor used; the parameters of one that is not
-offered to a client are not recognized from it either.
+offered to a client are not recognized from it either; but for DSN, since NOTIFY=NEVER spares everybody a report.
 How it fails: what a peer writes wrongly into its EHLO reply counts as not offered.
 """
 
@@ -25,8 +25,8 @@ class Circumstances(NamedTuple):
     """What decides which extensions are offered to a client, and with which arguments.
 
     ``rights``: it may send anywhere (relay networks, authenticated); ``tls``: the session is over TLS;
-    ``starttls``: it could be; ``xclient``, ``xforward``: it may speak for others; ``deliver_by``
-    and ``future_release`` are seconds, ``latest_release`` UTC seconds.
+    ``starttls``: it could be; ``xclient``, ``xforward``: it may speak for others; ``reports``: its senders are told
+    of success and delay; ``deliver_by`` and ``future_release`` are seconds, ``latest_release`` UTC seconds.
     """
 
     message_size: int
@@ -40,6 +40,7 @@ class Circumstances(NamedTuple):
     starttls: bool = False
     xclient: bool = False
     xforward: bool = False
+    reports: bool = True
 
 
 Offer = Callable[[Circumstances], str | None]
@@ -66,7 +67,14 @@ def _before_tls(circumstances: Circumstances) -> str | None:
     return "" if circumstances.starttls and not circumstances.tls else None
 
 
+def _with_reports(circumstances: Circumstances) -> str | None:
+    # RFC 3461 5.2.2: who takes the wish must fulfil it; to whom it is not offered, the host before us does.
+    return "" if circumstances.reports else None
+
+
 def _deliver_by(circumstances: Circumstances) -> str | None:
+    if not circumstances.reports:
+        return None
     # RFC 2852 2: without an argument there is no fixed minimum.
     return str(circumstances.deliver_by) if circumstances.deliver_by else ""
 
@@ -204,17 +212,19 @@ EXTENSIONS: Final[Mapping[str, Extension]] = {
             keyword="DSN",
             title="Delivery status notifications",
             rfc="RFC 3461",
-            server="keeps what the sender wishes and goes by it",
+            server="for clients whose senders are told of success and delay (queue.tell_strangers): keeps what the "
+            "sender wishes and goes by it",
             client="hands the wishes on; to a host without it they are our own to fulfil",
             mail=("RET", "ENVID"),
             rcpt=("NOTIFY", "ORCPT"),
             longer={"MAIL": len(" RET=FULL ENVID=") + 100, "RCPT": len(" NOTIFY= ORCPT=") + 28 + 500},
+            offer=_with_reports,
         ),
         Extension(
             keyword="DELIVERBY",
             title="Time limit for the delivery",
             rfc="RFC 2852",
-            server="a message not delivered in time comes back (R) or its sender is told (N)",
+            server="as DSN; a message not delivered in time comes back (R) or its sender is told (N)",
             client="hands on what is left of the time",
             mail=("BY",),
             longer={"MAIL": 17},

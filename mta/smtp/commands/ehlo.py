@@ -48,6 +48,7 @@ def circumstances(session: Session) -> Circumstances:
         starttls=context.tls is not None and not session.standing.told,
         xclient=listed(session.standing.peer, context.xclient),
         xforward=listed(session.standing.peer, context.xforward),
+        reports=bool(session.rights) or context.tell_strangers,
     )
 
 

@@ -81,6 +81,8 @@ class Good(SynchronousTestCase):
         plan = decide(envelope(ANN), [pair], POSTMASTER, NOW)
         self.assertEqual(plan.notices, ())
         self.assertIn(NOT_KNOWN, str(plan.events[0]))
+        plan = decide(envelope(ANN), [pair], POSTMASTER, NOW, strangers=True)
+        self.assertEqual([notice.kind for notice in plan.notices], [Kind.SUCCESS])
 
     def test_nothing_to_the_null_sender(self) -> None:
         # RFC 5321 4.5.5

@@ -43,6 +43,11 @@ class Table(SynchronousTestCase):
         self.assertEqual(keywords(rights=True, future_release=60) - keywords(), {"ETRN", "EXPN", "FUTURERELEASE"})
         self.assertEqual(keywords(future_release=60), keywords())
 
+    def test_reports_are_offered_to_those_who_get_them(self) -> None:
+        # RFC 3461 5.2.2
+        lines = ehlo_lines(Circumstances(50, 100, 1000, deliver_by=60, reports=False))
+        self.assertFalse([line for line in lines if line.startswith(("DSN", "DELIVERBY"))])
+
     def test_future_release_tells_time_and_date(self) -> None:
         # RFC 4865 3
         latest = latest_release(1_700_000_000_000, 3600)
