@@ -65,6 +65,7 @@ def _run(name: str, seconds: int) -> bool:
             name,
             f"-max_total_time={seconds}",
             f"-max_len={LONGEST}",
+            "-len_control=20",  # whole sessions soon, not only their first commands
             f"-timeout={SLOWEST}",
             f"-rss_limit_mb={MEMORY}",
             f"-dict={words}",
