@@ -144,9 +144,7 @@ ATTEMPT = Kind(
 TLS_BROKEN = Kind(
     "tls-broken", "the TLS of a host is broken, and none is demanded", "service {service}: {host}: on in clear: {reply}"
 )
-LOGIN_REFUSED = Kind(
-    "login-refused", "a smart host does not let us in", "service {service}: {host} as {user}: {reply}"
-)
+LOGIN_REFUSED = Kind("login-refused", "a smart host does not let us in", "service {service}: {host} as {user}: {reply}")
 EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
 HELD = Kind("held", "waits until somebody releases it", "{address}: {reason}")
 BOUNCED = Kind("bounced", "the sender was told", "report {report} to {sender}: {status}")

@@ -80,9 +80,7 @@ def is_late(envelope: Envelope, recipient: Recipient, now: int) -> bool:
     return envelope.by_mode[:1] == "N" and now >= envelope.deliver_by and "late" not in recipient.progress
 
 
-def decide(
-    envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int, strangers: bool = False
-) -> Plan:
+def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int, strangers: bool = False) -> Plan:
     """See the module's text.  ``ended`` are of one message: ended now, or late.  ``strangers``: everybody is told of
     success and delay."""
     failed, silent = _failed(envelope, ended, now)
