@@ -37,9 +37,10 @@ rfc-tags: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
-# kill -9 in the middle of a load, again and again; ARGS="--kills 3 --messages 1000" for less of it.
+# kill -9 before every step that reaches the disk, at every named step of the daemon, and at random under load;
+# ARGS="--kills 1000" for more of the latter.
 crash: $(VENV)/.installed
-	$(BIN)/python -m tests.crash.kill9 $(ARGS)
+	$(BIN)/python -m tests.crash.run $(ARGS)
 
 # 6,046 real messages, fetched by npm, through the running MTA and compared octet by octet.
 real-mail: $(VENV)/.installed

@@ -22,6 +22,7 @@ from mta.admin.log import emit
 from mta.bounce.reporter import Reports
 from mta.config.load import Configuration
 from mta.config.option import Path
+from mta.config.retry_rules import retry_rules
 from mta.config.rules import routing_rules, sources
 from mta.delivery.adapt import completed
 from mta.delivery.expansion import Expanded
@@ -29,7 +30,6 @@ from mta.dns.resolver import Resolver
 from mta.interfaces import ITable
 from mta.plugin import Services
 from mta.queue.manager import Manager, Setup
-from mta.queue.retry import RetryRule
 from mta.reply import Reply
 from mta.routing.ask import Answerer
 from mta.routing.recipients import Forward, Leads, lead
@@ -82,6 +82,7 @@ class Parts:
         self._build(configuration)
         self.tls = Keeper(configuration, reactor=world.reactor, now=world.now, emit=emit)
         self.reports = Reports(self.spool, self._lead, configuration.hostname, *_told(configuration))
+        self.reports.speak(configuration.reports.language)
         self.manager = Manager(
             owner=OWNER,
             spool=self.spool,
@@ -132,8 +133,13 @@ class Parts:
             router=self.router,
             answerer=self.answerer,
             services=self.services,
-            retry=RetryRule(after=queue.retry, jitter=queue.jitter, expire_after=queue.expire_after),
+            retry=retry_rules(self.configuration),
+            poison_tries=queue.poison_tries,
+            max_size=queue.max_size,
+            max_per_sender=queue.max_per_sender,
             active=queue.active,
+            pace=tuple(pace.rule for pace in self.configuration.pace),
+            attempts=queue.attempts,
         )
 
     def change(self, new: Configuration) -> None:
@@ -149,6 +155,7 @@ class Parts:
         self.configuration = new
         self.tls.adopt(certificates)
         self.reports.change(*_told(new))
+        self.reports.speak(new.reports.language)
         self.manager.configure(self._setup())
         if old_configuration.dns != new.dns:
             log.info("dns: new servers are used after a restart")
@@ -178,6 +185,7 @@ class Parts:
             now=self._world.now,
             emit=emit,
             banner=Reply.of(220, "", f"{configuration.hostname} {'LMTP' if lmtp else 'ESMTP'} txmta"),
+            queue_limited=bool(configuration.queue.max_size or configuration.queue.max_per_sender),
             tell_strangers=configuration.queue.tell_strangers,
             lmtp=lmtp,
             tls=self._listener_tls(listener),

@@ -37,7 +37,7 @@ class Event(NamedTuple):
         kind = KINDS.get(self.code)
         if kind is None:  # written by a newer version, or by a plugin: shown as it stands
             rest = ", ".join(f"{key}={escape(str(value))}" for key, value in self.args.items())
-            return f"{self.code}: {rest}"
+            return f"{escape(self.code)}: {rest}"
         return kind.describe(self.args)
 
 
@@ -92,13 +92,18 @@ TABLE_REFUSED = Kind(
     "table {table}: the version before stays in force: {error}",
 )
 CERTIFICATE_READ = Kind("certificate-read", "a certificate is in force", "{file}: for {names}, until {until}")
-CERTIFICATE_GONE = Kind("certificate-gone", "the file of a certificate was deleted", "{file}: gone, was for {names}")
+CERTIFICATE_GONE = Kind("certificate-gone", "a certificate is no longer used", "{file}: not used any more; for {names}")
 CERTIFICATE_REFUSED = Kind(
     "certificate-refused", "a certificate is wrong; what was in force stays", "what was in force stays: {error}"
 )
 CERTIFICATE_EXPIRES = Kind(
     "certificate-expires", "a certificate ends soon", "{file}: for {name}, ends in {days} days, on {until}"
 )
+OPERATED = Kind("operator", "an operator changed what waits", "{by}: {what}: {recipients} recipients of {which}")
+PAUSED = Kind("paused", "an operator has a destination wait", "nothing is sent to {place}: by {by}   {reason}")
+RESUMED = Kind("resumed", "a pause is over", "mail is sent to {place} again: by {by}")
+DRAINING = Kind("draining", "no mail is taken in, by an operator's wish; or again", "{what}: by {by}")
+ERASED = Kind("erased", "an address was erased from the history", "in {records} messages: by {by}")
 BACKGROUND_FAILED = Kind("background-failed", "a background task failed", "{what} failed: {error}")
 
 # --- a session -------------------------------------------------------------------------------------------
@@ -149,7 +154,7 @@ EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {
 HELD = Kind("held", "waits until somebody releases it", "{address}: {reason}")
 BOUNCED = Kind("bounced", "the sender was told", "report {report} to {sender}: {status}")
 NOT_BOUNCED = Kind("not-bounced", "the sender was not told, and why", "no report: {reason}")
-CHANGED = Kind("changed", "an operator changed it", "{change} by {by}")
+CHANGED = Kind("changed", "an operator changed it", "{change} by {by}   {detail}")
 SUSPENDED = Kind("suspended", "a destination rests", "{destination} rests {seconds} s: {reason}")
 
 # --- reasons of routing decisions ------------------------------------------------------------------------

@@ -108,8 +108,8 @@ class ISpool(Interface):
         """The message.  Raises ``KeyError``, ``Damaged``."""
 
     def due(now: int, after: Due | None, limit: int) -> Awaitable[list[Due]]:
-        """Destinations with waiting recipients, by index and in pages; ``after`` is the last of the page
-        before.  Those whose ``first_due`` is later than ``now`` are told too: the caller sets its timer."""
+        """Destinations that have something due, soonest first, then the one whose turn is next (for the caller's
+        timer); in pages, ``after`` is the last of the page before.  By index: what is due later costs nothing."""
 
     def claim(owner: str, destination: Any, now: int, until: int, limit: int) -> Awaitable[list[Lease]]:
         """Lease up to ``limit`` due recipients of a destination, by priority, then due time; one lease a
@@ -283,15 +283,24 @@ class IObserver(Interface):
 class IQueue(Interface):
     """What an acceptance needs of the queue."""
 
-    def birth_claim(leads: Leads | None = None) -> Claim | None:
+    def birth_claim(leads: Leads | None = None, envelope: Envelope | None = None) -> Claim | None:
         """The claim for ``ISpool.commit``; None when the active set is full, or has no room for one of the
-        destinations: it waits in the spool then."""
+        destinations or for more of the sender: it waits in the spool then."""
 
     def take(lease: Lease | None, leads: Leads | None = None) -> None:
         """What the commit returned; delivery begins.
 
         ``leads`` are the routes that were found a moment ago: they need not be found again.
         """
+
+    def refuses(envelope: Envelope) -> Reply | None:
+        """The reply for MAIL while too much waits, in all or of this sender; None: it may go on.
+
+        Of the envelope origin, reverse-path and rights are known by then.  Asked only where there is a limit.  No I/O.
+        """
+
+    def accepted(envelope: Envelope, recipients: int) -> None:
+        """So many recipients were committed; told where ``refuses`` is asked."""
 
     def flush(domain: str, subdomains: bool) -> Awaitable[int]:
         """Try now what waits for the hosts of a domain, and of those below it (ETRN, RFC 1985); what is held stays

@@ -11,6 +11,7 @@ a reload changes nothing and says why.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -34,11 +35,16 @@ from twisted.python.usage import UsageError
 
 from mta import __version__, events
 from mta.admin.control import ControlError, ControlFactory, socket_path
+from mta.admin.draining import Draining
 from mta.admin.log import LogWriter, emit
+from mta.admin.operations import Operations
+from mta.admin.privacy import mask_of
 from mta.admin.watchdog import Watchdog, notify_systemd
 from mta.build import OWNER, Parts, World
+from mta.config.endpoint import with_backlog
 from mta.config.fingerprint import changed_needing_restart, keep_running
 from mta.config.load import Configuration, ConfigurationError, load
+from mta.queue.paused import Pauses
 from mta.reactor import install as install_reactor
 from mta.reply import MailFailure
 from mta.smtp.context import MemoryBudget
@@ -127,7 +133,7 @@ class MailService(Service):
         elif logfile == "-":  # as twistd has it
             logfile = ""
         try:
-            self._log = LogWriter(logfile, configuration.log.level == "debug")
+            self._log = LogWriter(logfile, configuration.log.level == "debug", configuration.log.format == "json")
         except OSError as error:
             raise SystemExit(f"mta: the log cannot be opened: {error}") from None
         try:
@@ -165,6 +171,10 @@ class MailService(Service):
         def failed(failure: Any) -> None:
             error = failure.value
             why = error.socketError if isinstance(error, CannotListenError) else error
+            if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
+                why = "it is in use by another process; stop that one (ss -ltnp shows it), or change the endpoint"
+            elif isinstance(why, OSError) and why.errno == errno.EACCES:
+                why = "permission is missing; ports below 1024 take root (twistd's --uid and --gid give it up)"
             self._give_up(f"listener {name} cannot have {endpoint}: {why}")
 
         def listening(port: Any) -> None:
@@ -172,7 +182,7 @@ class MailService(Service):
             emit(events.LISTENING(name=name, address=_address_text(port.getHost())), "")
 
         outcome: list[Any] = []
-        serverFromString(reactor, endpoint).listen(factory).addCallbacks(listening, outcome.append)
+        serverFromString(reactor, with_backlog(endpoint)).listen(factory).addCallbacks(listening, outcome.append)
         if outcome:
             failed(outcome[0])
 
@@ -184,7 +194,7 @@ class MailService(Service):
                 globalLogPublisher.addObserver(self._log)
             self._bind()
         os.umask(0o077)
-        _raise_descriptor_limit(self.configuration.limits.connections)
+        _raise_descriptor_limit(self.configuration.limits.connections + self.configuration.queue.attempts)
         state = self.configuration.state
         try:
             os.makedirs(state, mode=0o700, exist_ok=True)
@@ -193,6 +203,8 @@ class MailService(Service):
             self._give_up(str(error))
         except OSError as error:
             self._give_up(f"the spool in {state} cannot be used: {error}")
+        self._pauses = Pauses(state)
+        self._parts.manager.schedule.paused = self._pauses.paused
         self._log.join_writes(reactor.callLater)
         self._threads.start()
         self._listen_control(state)
@@ -201,6 +213,11 @@ class MailService(Service):
             self._parts.tls.start()
         except (OSError, ValueError) as error:
             self._give_up(f"no certificate of our own can be made: {error}")
+        try:
+            self._pauses.read()
+            self._protect()
+        except (OSError, ValueError) as error:
+            self._give_up(str(error))
         self._started = time.monotonic()
         # What lives as long as the process need not be looked at again by the cycle collector, and what a message
         # needs is freed by counting: without this the collector takes a twentieth of the time.
@@ -253,13 +270,41 @@ class MailService(Service):
         while self.running and await self.spool.purge(before, PURGE_SLICE) >= PURGE_SLICE:
             await deferLater(reactor, PURGE_PAUSE)
 
+    def _protect(self) -> None:
+        """Write addresses as ``privacy.addresses`` says, in the log at once.  Raises ``OSError``."""
+        mode = self.configuration.privacy.addresses
+        mask = None if mode == "full" else mask_of(mode, self.configuration.state)
+        self._log.mask = mask
+        background(self.spool.mask_history(mode, mask), "masking the history")
+
     def _listen_control(self, state: str) -> None:
         path = socket_path(state)
         if os.path.lexists(path):
             os.unlink(path)  # the state is locked: whoever made it is gone
+        self._draining = Draining(
+            connections=self._connections,
+            factories=self._factories.values,
+            spool=self.spool,
+            schedule=self._parts.manager.schedule,
+            now=now_ms,
+            seconds=time.monotonic,
+            emit=emit,
+        )
+        operations = Operations(
+            self.spool,
+            self._pauses,
+            state=state,
+            now=now_ms,
+            emit=emit,
+            queue=self._parts.manager,
+            seconds=time.monotonic,
+        )
         handlers = {
             "reload": self._control_reload,
             "status": self._control_status,
+            "drain": self._draining.drain,
+            "stop": self._control_stop,
+            **operations.handlers(),
         }
         self._ports.append(reactor.listenUNIX(path, ControlFactory(handlers), mode=0o660))
 
@@ -319,7 +364,10 @@ class MailService(Service):
         self.configuration = new
         for name, factory in self._factories.items():
             factory.context = self._parts.context(name)
+        self._protect()
         note = f"needs a restart: {', '.join(kept)}" if kept else "all of it is in force"
+        if self._parts.tls.refused:
+            note += f"; but the certificates of before stay: {', '.join(self._parts.tls.refused)}"
         emit(events.RELOADED(note=note), "")
         return f"read again; {note}"
 
@@ -341,6 +389,11 @@ class MailService(Service):
             emit(events.RELOAD_REFUSED(error=str(error)), "")
             raise ControlError(f"nothing was changed: the configuration is wrong:\n{error}") from None
 
+    async def _control_stop(self, request: Mapping[str, Any], by: str) -> str:
+        log.info("stopped by {by}", by=by)
+        reactor.callLater(0, reactor.stop)  # the answer goes first
+        return "stopping"
+
     async def _control_status(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         totals = await self.spool.totals()
         return {
@@ -353,6 +406,8 @@ class MailService(Service):
             "queued": totals.queued,
             "held": totals.held,
             "in memory": self._parts.manager.schedule.size,
+            "paused": ", ".join(pause.place for pause in self._pauses),
+            "draining": "takes no mail" if self._draining.on else "",
             "spool": str(self.spool.unhealthy() or "in order"),
         }
 
@@ -372,7 +427,7 @@ def _raise_descriptor_limit(connections: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         log.warn(
-            "limits.connections needs {needed} file descriptors, the system allows {hard}",
+            "limits.connections and queue.attempts need {needed} file descriptors, the system allows {hard}",
             needed=needed,
             hard=hard,
         )

@@ -25,6 +25,8 @@ from mta.waiting import background
 log = Logger()
 
 MAX_REQUEST: Final = 1 << 20
+#: unix(7): octets of a socket's name.
+MAX_PATH: Final = 107
 #: Seconds that a command line waits for an answer.
 ANSWER_TIME: Final = 600.0
 
@@ -33,6 +35,10 @@ Handler = Callable[[Mapping[str, Any], str], Awaitable[Any]]
 
 class ControlError(Exception):
     """The service refused a request, or cannot be reached; ``str()`` says why."""
+
+
+class NotRunning(ControlError):
+    """No service listens on the control socket."""
 
 
 def peer_name(sock: Any) -> str:
@@ -106,17 +112,20 @@ def socket_path(state: str) -> str:
 
 def request(state: str, command: str, **arguments: Any) -> Any:
     """Ask the service that runs on this state, and wait.  Raises ``ControlError``."""
+    path = socket_path(state)
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise NotRunning(f"the service is not running: {path} is too long for the name of a socket")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(ANSWER_TIME)
-            sock.connect(socket_path(state))
+            sock.connect(path)
             sock.sendall(json.dumps({"command": command, **arguments}).encode("ascii") + b"\n")
             with sock.makefile("rb") as file:
                 line = file.readline()
     except FileNotFoundError:
-        raise ControlError("the service is not running (there is no control socket)") from None
+        raise NotRunning("the service is not running (there is no control socket)") from None
     except ConnectionRefusedError:
-        raise ControlError("the service is not running (nobody listens on its control socket)") from None
+        raise NotRunning("the service is not running (nobody listens on its control socket)") from None
     except OSError as error:
         raise ControlError(f"the control socket cannot be used: {error}") from error
     if not line:

@@ -3,12 +3,16 @@
 What it is: ``emit`` gives an event to ``twisted.logger`` as a field, with its queue id; it is formatted by
 whoever shows it.  ``LogWriter`` is the observer of the daemon: one line an event, to standard error or a file
 that is opened again on SIGUSR1.
-Contract: what a stranger sent is escaped (``mta.events.escape``); one event is one line, but for a traceback.
+Contract: what a stranger sent is escaped (``mta.events.escape``); one event is one line, but for a traceback of the
+text format.  With ``as_json`` a line is a JSON object (ASCII) with ``time``, ``level``, ``id`` (the queue id, if there
+is one), ``code`` and ``text``, and the details of the event by their names under ``args``.  ``mask`` is how addresses
+are written.
 Limits: lines are written together, at most ``DELAY`` seconds late; errors at once, with all before them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -21,6 +25,7 @@ from zope.interface import implementer
 
 from mta import events
 from mta.events import Event, escape
+from mta.spool.masking import Mask, masked
 
 #: Seconds for which lines may wait to be written together.
 DELAY: Final = 0.05
@@ -92,8 +97,10 @@ def emit(event: Event, id: str) -> None:
 class LogWriter:
     """See the module's text.  ``path`` empty: standard error.  Raises ``OSError`` if it cannot be opened."""
 
-    def __init__(self, path: str = "", debug: bool = False) -> None:
+    def __init__(self, path: str = "", debug: bool = False, as_json: bool = False) -> None:
         self.path = path
+        self.mask: Mask | None = None
+        self._form = self._json if as_json else self._format
         self.debug = _settings.debug = debug
         self._lines: list[str] = []
         self._later: Callable[..., Any] | None = None
@@ -117,9 +124,11 @@ class LogWriter:
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
+        if level is LogLevel.info and event.get("log_namespace") == "log_legacy":
+            level = LogLevel.debug  # Twisted's own ports that open and close, those of DNS questions too
         if level is LogLevel.debug and not self.debug:
             return
-        self._lines.append(self._format(event, level))
+        self._lines.append(self._form(event, level))
         if self._later is None or level in (LogLevel.error, LogLevel.critical):
             self.flush()
         elif len(self._lines) == 1:
@@ -147,10 +156,31 @@ class LogWriter:
         ours = event.get("mta_event")
         if ours is not None:
             id = event["id"]
-            return f"{stamp} {id}{' ' if id else ''}{ours.code}: {ours}\n"
+            said = str(ours) if self.mask is None else self.mask(str(ours))
+            return f"{stamp} {id}{' ' if id else ''}{ours.code}: {said}\n"
         text = f"{stamp} {event.get('log_namespace', '-')}: {escape(formatEvent(event))}\n"
         failure = event.get("log_failure")
         if failure is not None:
             lines = failure.getTraceback().splitlines()
             text += "".join(f"    {escape(line)}\n" for line in lines)
-        return text
+        return text if self.mask is None else self.mask(text)
+
+    def _json(self, event: LogEvent, level: Any) -> str:
+        moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+        fields: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": level.name,
+        }
+        ours = event.get("mta_event")
+        if ours is not None:
+            if event["id"]:
+                fields["id"] = event["id"]
+            fields |= {"code": ours.code, "text": str(ours), "args": ours.args}
+        else:
+            fields |= {"code": event.get("log_namespace", "-"), "text": escape(formatEvent(event))}
+            failure = event.get("log_failure")
+            if failure is not None:
+                fields["traceback"] = failure.getTraceback()
+        if self.mask is not None:
+            fields = masked(self.mask, fields)
+        return json.dumps(fields, default=str) + "\n"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from mta.events import Event, escape
+from mta.events import escape
 from mta.spool.values import Row
 
 
@@ -32,6 +32,11 @@ def age(ms: int) -> str:
     return f"{days}d{hours:02d}h"
 
 
+def many(count: int, what: str) -> str:
+    """A number with its word."""
+    return f"{count:,} {what if count == 1 else what + 's'}"
+
+
 def octets(size: int) -> str:
     """A size in the unit that leaves few digits."""
     if size < 1024:
@@ -49,13 +54,48 @@ def path(sender: str | None) -> str:
     return f"<{escape(sender or '')}>"
 
 
-def table(rows: Iterable[Sequence[str]], heading: Sequence[str]) -> list[str]:
-    """Columns as wide as they need to be; the last one is not filled up."""
+def table(rows: Iterable[Sequence[str]], heading: Sequence[str], right: Container[int] = ()) -> list[str]:
+    """Columns as wide as they need to be, those in ``right`` set to the right; the last one is not filled up."""
     lines = [tuple(heading), *(tuple(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heading) - 1)]
     return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+        "  ".join(
+            [
+                *(
+                    cell.rjust(width) if column in right else cell.ljust(width)
+                    for column, (cell, width) in enumerate(zip(line, widths, strict=False))
+                ),
+                line[-1],
+            ]
+        ).rstrip()
+        for line in lines
     ]
+
+
+def cut(text: str, most: int = 60) -> str:
+    """So much of a text that a line stays readable."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def reason_of(row: Row) -> str:
+    """Why it is where it is: what holds it, or the last reply."""
+    return escape(row.recipient.hold or row.reply or str(row.recipient.progress.get("reply", "")))
+
+
+ROW_HEADING: Final = ("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "LAST REASON")
+
+
+def row_line(row: Row, now: int) -> Sequence[str]:
+    """One recipient that waits, below ``ROW_HEADING``."""
+    return (
+        row.id,
+        age(now - row.arrived),
+        octets(row.size),
+        path(row.sender),
+        path(str(row.recipient.address)),
+        state_of(row, now),
+        reason_of(row),
+    )
 
 
 def state_of(row: Row, now: int) -> str:
@@ -89,8 +129,3 @@ def row_values(row: Row, now: int) -> dict[str, Any]:
         "reply": row.reply or str(recipient.progress.get("reply", "")),
         "ended": row.ended,
     }
-
-
-def story_line(event: Event, now: int) -> str:
-    """One event of a story, with its time."""
-    return f"{moment(event.at, now):>12}  {event.code:<10} {event}"

@@ -1,11 +1,14 @@
 """Who is told of what became of the recipients of a message: a pure decision.
 
 Contract: the sender is told of failures unless the recipient's NOTIFY says no (RFC 3461 4.1); of success only where it
-was asked for and nobody else will tell (a next host that was given the wish); that it is late, where it set a
-time (RFC 2852 4, mode N) and does not mind (DELAY).  Nothing is ever sent to the null reverse-path (RFC 5321 4.5.5):
+was asked for and nobody else will tell (a next host that was given the wish); that it is late, where it does not mind
+(DELAY) and whoever asks says that it is: the time of ``queue.warn_after`` or that of the sender (RFC 2852 4, mode N) is
+over.  Nothing is ever sent to the null reverse-path (RFC 5321 4.5.5):
 when such a message fails the postmaster is told, and when it is the postmaster's copy of such a message that
 failed, nobody is left: it is held, and with it whatever failed at the same moment.  So no chain is longer than
 message, report, notice to the postmaster.
+Of a message that was set aside, because a part of this program failed at it, the postmaster is told; not of one
+without a sender, as such a notice is itself.
 Success and delay are told only to senders whom we know: authenticated, or of our networks.  A reverse-path that a
 stranger wrote may be anybody's, and a report about mail that arrived would be one more way to send to them.
 """
@@ -41,10 +44,16 @@ class Kind(StrEnum):
     DOUBLE_BOUNCE = "notice of an undeliverable report"
     SUCCESS = "success report"
     DELAY = "delay warning"
+    SET_ASIDE = "notice of a message set aside"
 
     @property
     def of_failure(self) -> bool:
         return self in (Kind.FAILURE, Kind.DOUBLE_BOUNCE)
+
+    @property
+    def to_postmaster(self) -> bool:
+        """It goes to the postmaster, not to the sender."""
+        return self in (Kind.DOUBLE_BOUNCE, Kind.SET_ASIDE)
 
 
 class Notice(NamedTuple):
@@ -65,13 +74,11 @@ class Plan(NamedTuple):
 
 
 def concerns(envelope: Envelope, recipient: Recipient, outcome: Outcome, now: int) -> bool:
-    """Cheap: can there be anything to tell?  Whatever else is given to ``decide`` makes no difference to it."""
+    """Cheap: can there be anything to tell of one that ended?  Whatever else is given makes no difference."""
     if outcome.status in FAILED:
         return True
     if not recipient.notify and not envelope.deliver_by:
         return False  # what nearly all mail is
-    if outcome.status is Status.DEFERRED:
-        return is_late(envelope, recipient, now)
     return _wants_success(envelope, recipient, outcome, now)
 
 
@@ -81,8 +88,8 @@ def is_late(envelope: Envelope, recipient: Recipient, now: int) -> bool:
 
 
 def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now: int, strangers: bool = False) -> Plan:
-    """See the module's text.  ``ended`` are of one message: ended now, or late.  ``strangers``: everybody is told of
-    success and delay."""
+    """See the module's text.  ``ended`` are of one message: ended now, or late if they are deferred, or set aside if
+    their ``progress`` has ``aside``.  ``strangers``: everybody is told of success and delay."""
     failed, silent = _failed(envelope, ended, now)
     good = _good(envelope, ended, now)
     to = envelope.reverse_path
@@ -95,6 +102,9 @@ def decide(envelope: Envelope, ended: Sequence[Ended], postmaster: Address, now:
             return Plan(hold=NOBODY_LEFT)
         return Plan((Notice(postmaster, Kind.DOUBLE_BOUNCE, failed),), silent)
     notices = [Notice(to, Kind.FAILURE, failed)] if failed else []
+    aside = tuple(pair for pair in ended if "aside" in pair[0].progress and pair[1].status is Status.DEFERRED)
+    if aside:
+        notices.append(Notice(postmaster, Kind.SET_ASIDE, aside))
     if good and not (strangers or envelope.rights & _KNOWN):
         silent += tuple(events.NOT_BOUNCED(now, recipient.id, reason=NOT_KNOWN) for recipient, _ in good)
     elif good:
@@ -119,7 +129,7 @@ def _good(envelope: Envelope, ended: Sequence[Ended], now: int) -> tuple[Ended, 
         (recipient, outcome)
         for recipient, outcome in ended
         if (
-            is_late(envelope, recipient, now) and _wants(recipient.notify, "DELAY")
+            "aside" not in recipient.progress and _wants(recipient.notify, "DELAY")
             if outcome.status is Status.DEFERRED
             else _wants_success(envelope, recipient, outcome, now)
         )

@@ -1,12 +1,16 @@
 """What a failure means for a person: what happened, whose side it is on, what to do.  Pure.
 
-Contract: the texts are ours; a remote server's own words stand apart (``their_words``), so that nobody takes
-them for ours.  The meaning is that of the enhanced status code (RFC 3463 3), or of the code where it has none.
+Contract: the answers are keys of the catalogs (``mta.bounce.catalog``), which have the words in each language; a
+remote server's own words stand apart (``their_words``), so that nobody takes them for ours.  The meaning is that of
+the enhanced status code (RFC 3463 3), or of the code where it has none.  Where a code only says "refused", the words
+of the reply may tell a block list from spam: they choose among our own sentences, nothing else.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
@@ -21,84 +25,142 @@ _LACKING: Final = frozenset({"5.3.3", "5.3.4", "5.4.7", "5.6.3", "5.6.7", "5.6.9
 #: Stages at which no host was spoken to.
 _NOT_MET: Final = frozenset({"routing", "DNS", "connect"})
 _ENHANCED = re.compile(r"[245]\.([0-9]{1,3})\.([0-9]{1,3})\Z")
-
-YOURS: Final = "yours: something about the address or the message has to change"
-THEIRS: Final = "the recipient's: only those who run the mail there can change it"
-OURS: Final = "ours: the people who run this mail system have to act"
-BETWEEN: Final = "the recipient's mail server or the network between"
-
-_CHECK_ADDRESS: Final = (
-    "Check the address for typing mistakes; if it is right, ask the recipient by other means for one that works."
+#: How much of a reply is searched for words.
+_MOST_SEARCHED: Final = 2000
+_BLOCK_LIST = re.compile(
+    r"(?:block|black|deny).?list|blocked (?:using|by|due|for)|\bip\b.{0,40}\bblocked|dns.?bl|\brbl\b|spamhaus|spamcop"
+    r"|reputation|banned|\blisted (?:at|in|on|by)",
+    re.IGNORECASE,
 )
-_OTHER_MEANS: Final = "Reach the recipient by other means and send them this report."
-_SHOW_ADMIN: Final = "Send this report to the postmaster named below."
-_WITHOUT_TLS: Final = (
-    "Reach the recipient by other means, or send it again without requiring TLS if it may be read on the way."
-)
-_NOTHING: Final = "Nothing."
-_LATER: Final = "Send the message again later; if that fails too, reach the recipient by other means."
+_SPAM = re.compile(r"spam|\bjunk|unsolicited|\bbulk|virus|malware|phish|infected", re.IGNORECASE)
+
+
+class Side(StrEnum):
+    """Who can change something."""
+
+    YOURS = "yours"  # the sender's: the address or the message
+    THEIRS = "theirs"  # those who run the recipient's mail
+    BETWEEN = "between"  # their server or the network
+    OURS = "ours"
 
 
 class Explanation(NamedTuple):
-    """Sentences for a person; ``side`` is one of the constants above."""
+    """``cause`` and ``advice`` are keys of the catalogs; ``expired``: it was the last of many tries."""
 
-    happened: str
-    side: str
+    cause: str
+    side: Side
     advice: str
+    expired: bool = False
 
 
-# RFC 3463 3, by subject and detail; then by subject alone.
+#: Every cause there is: whose side it is on, and what to do.
+CAUSES: Final[Mapping[str, tuple[Side, str]]] = {
+    "no_mailbox": (Side.YOURS, "check_address"),
+    "unconfirmed": (Side.THEIRS, "later"),
+    "no_domain": (Side.YOURS, "check_address"),
+    "null_mx": (Side.YOURS, "check_address"),
+    "bad_address": (Side.YOURS, "check_address"),
+    "moved": (Side.YOURS, "new_address"),
+    "owner_changed": (Side.YOURS, "new_address"),
+    "sender_refused": (Side.YOURS, "check_sender"),
+    "disabled": (Side.THEIRS, "other_means"),
+    "mailbox_full": (Side.THEIRS, "later"),
+    "mailbox": (Side.THEIRS, "other_means"),
+    "list": (Side.THEIRS, "other_means"),
+    "too_large": (Side.YOURS, "smaller"),
+    "system": (Side.THEIRS, "later"),
+    "busy": (Side.THEIRS, "later"),
+    "not_now": (Side.THEIRS, "later"),
+    "misconfigured": (Side.BETWEEN, "show_admin"),
+    "lacks": (Side.YOURS, "without_it"),
+    "unreachable": (Side.BETWEEN, "later"),
+    "lost": (Side.BETWEEN, "later"),
+    "dns": (Side.BETWEEN, "later"),
+    "loop": (Side.OURS, "show_admin"),
+    "time_limit": (Side.YOURS, "later"),
+    "protocol": (Side.BETWEEN, "show_admin"),
+    "characters": (Side.YOURS, "encode"),
+    "address_utf8": (Side.YOURS, "ascii_address"),
+    "header_utf8": (Side.YOURS, "ascii_header"),
+    "content": (Side.YOURS, "change"),
+    "spam": (Side.YOURS, "reword"),
+    "blocked": (Side.OURS, "show_admin"),
+    "authentication": (Side.OURS, "show_admin"),
+    "policy": (Side.THEIRS, "read_words"),
+    "refused": (Side.THEIRS, "other_means"),
+    "tls_required": (Side.YOURS, "without_tls"),
+    "tls_whole_way": (Side.YOURS, "without_tls"),
+    "tls_failed": (Side.BETWEEN, "later"),
+    "login": (Side.OURS, "show_admin"),
+    "our_trouble": (Side.OURS, "show_admin"),
+    "given_up": (Side.OURS, "show_admin"),
+}
+# RFC 3463 3 and its registry (RFC 5248), by subject and detail; then by subject alone.
 _MEANINGS: Final = {
-    "1.1": Explanation("There is no such mailbox.", YOURS, _CHECK_ADDRESS),
-    "1.2": Explanation("The domain of the address does not exist or takes no mail.", YOURS, _CHECK_ADDRESS),
-    "1.6": Explanation("The mailbox has moved.", YOURS, "Ask the recipient by other means for the new address."),
-    "1.10": Explanation("The domain of the address declares that it takes no mail.", YOURS, _CHECK_ADDRESS),
-    "1.7": Explanation("The sender's address was not accepted.", YOURS, "Check the address that you send from."),
-    "1.8": Explanation("The sender's address was not accepted.", YOURS, "Check the address that you send from."),
-    "1": Explanation("The address was not accepted.", YOURS, _CHECK_ADDRESS),
-    "2.1": Explanation("The mailbox is disabled or takes no messages.", THEIRS, _OTHER_MEANS),
-    "2.2": Explanation("The mailbox is full.", THEIRS, _LATER),
-    "2.3": Explanation("The message is too large for the mailbox.", YOURS, "Send it smaller, or in parts."),
-    "2": Explanation("The mailbox did not take the message.", THEIRS, _OTHER_MEANS),
-    "3.4": Explanation("The message is larger than the server takes.", YOURS, "Send it smaller, or in parts."),
-    "3": Explanation("The mail system there is in trouble.", THEIRS, _LATER),
-    "4.3": Explanation("The domain of the address could not be looked up.", BETWEEN, _LATER),
-    "3.3": Explanation(
-        "The server lacks what was asked for with the message.", YOURS, "Send it again without asking for it."
-    ),
-    "4.7": Explanation("The time that was set for the delivery is over.", YOURS, _LATER),
-    "4.6": Explanation("The message would have gone round in a loop.", OURS, _SHOW_ADMIN),
-    "4": Explanation("No mail server of the recipient could be reached.", BETWEEN, _LATER),
-    "5": Explanation("The mail servers did not understand each other.", BETWEEN, _SHOW_ADMIN),
-    "6.3": Explanation(
-        "The message has characters in a form that the server does not take.",
-        YOURS,
-        "Send it with its text or its attachments encoded (quoted-printable or base64).",
-    ),
-    "6.7": Explanation(
-        "An address has characters outside ASCII, and the server does not take them.",
-        YOURS,
-        "Use an address that is written in ASCII.",
-    ),
-    "6.9": Explanation(
-        "The header of the message is in UTF-8, and the server does not take that.",
-        YOURS,
-        "Send it from a program that writes its header in ASCII.",
-    ),
-    "7.10": Explanation("The message requires TLS, and the server could not be reached by it.", YOURS, _WITHOUT_TLS),
-    "7.30": Explanation("The message requires TLS on its whole way, and the server lacks it.", YOURS, _WITHOUT_TLS),
-    "6": Explanation("The content of the message was not accepted.", YOURS, "Change it and send it again."),
-    "7": Explanation(
-        "The server refuses the message by its rules.",
-        THEIRS,
-        "Reach the recipient by other means; their server's words below may say what its rules are.",
-    ),
+    "1.1": "no_mailbox",
+    "1.2": "no_domain",
+    "1.6": "moved",
+    "1.7": "sender_refused",
+    "1.8": "sender_refused",
+    "1.10": "null_mx",
+    "1": "bad_address",
+    "2.1": "disabled",
+    "2.2": "mailbox_full",
+    "2.3": "too_large",
+    "2.4": "list",
+    "2": "mailbox",
+    "3.3": "lacks",
+    "3.4": "too_large",
+    "3.5": "misconfigured",
+    "3": "system",
+    "4.2": "lost",
+    "4.3": "dns",
+    "4.5": "busy",
+    "4.6": "loop",
+    "4.7": "time_limit",
+    "4": "unreachable",
+    "5": "protocol",
+    "6.3": "characters",
+    "6.7": "address_utf8",
+    "6.9": "header_utf8",
+    "6": "content",
+    "7.2": "list",
+    "7.4": "tls_failed",
+    "7.5": "tls_failed",
+    "7.8": "login",
+    "7.9": "login",
+    "7.10": "tls_required",
+    "7.11": "login",
+    "7.13": "disabled",
+    "7.14": "login",
+    "7.17": "owner_changed",
+    "7.18": "owner_changed",
+    **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.26", "7.29"), "authentication"),
+    "7.25": "blocked",
+    "7.27": "sender_refused",
+    "7.28": "busy",
+    "7.30": "tls_whole_way",
+    "7": "policy",
+}
+# Where the same means something else as long as it is temporary.
+_TEMPORARY: Final = {
+    "1.7": "sender_refused",
+    "1.8": "sender_refused",
+    "1": "unconfirmed",
+    "2.2": "mailbox_full",
+    "2": "not_now",
+    "4.7": "lost",  # a single try that took too long
+    "7.0": "not_now",
+    "7.1": "not_now",
+    "7.10": "tls_failed",
+    "7.30": "tls_failed",
 }
 # Replies without an enhanced code, as common servers use them (RFC 5321 4.2.3).
-_BY_CODE: Final = {550: "1.1", 551: "1.6", 552: "2.2", 553: "1.1", 556: "1.10"}
-_REFUSED: Final = Explanation("The server refused the message.", THEIRS, _OTHER_MEANS)
-_OUR_TROUBLE: Final = Explanation("This mail system could not deliver the message.", OURS, _SHOW_ADMIN)
-_GIVEN_UP: Final = Explanation("The administrator of this mail system gave the message up.", OURS, _SHOW_ADMIN)
+_BY_CODE: Final = {452: "2.2", 550: "1.1", 551: "1.6", 552: "2.2", 553: "1.1", 556: "1.10"}
+#: TLS that the message requires (RFC 8689).
+_REQUIRED: Final = ("7.10", "7.30")
+#: Our own words at these stages.
+_BY_STAGE: Final = {"AUTH": "login", "TLS": "tls_failed", "STARTTLS": "tls_failed"}
 
 
 def their_words(outcome: Outcome) -> bool:
@@ -119,6 +181,8 @@ def remote_host(outcome: Outcome) -> str:
     if outcome.attempt.get("stage") in _NOT_MET:
         return ""
     where = str(outcome.attempt.get("host", ""))
+    if where.startswith("/"):
+        return ""  # a socket of this machine, which is nobody's business
     if where.startswith("["):
         return where[: where.find("]") + 1]
     name = where.partition("[")[0]
@@ -143,34 +207,63 @@ def status_code(outcome: Outcome) -> str:
 
 def explain(recipient: Recipient, outcome: Outcome) -> Explanation:
     """What is said about one recipient."""
-    reply = outcome.reply
+    cause = "given_up" if recipient.progress.get("bounce") is not None else _cause(outcome)
+    side, advice = CAUSES[cause]
+    if cause == "loop" and their_words(outcome):
+        side = Side.BETWEEN  # somebody on the way; nobody can tell from here who
+    return Explanation(cause, side, advice, outcome.status is Status.EXPIRED)
+
+
+def _cause(outcome: Outcome) -> str:
+    reply, stage = outcome.reply, str(outcome.attempt.get("stage", ""))
     theirs = their_words(outcome)
     match = _ENHANCED.match(reply.enhanced)
     key = f"{match[1]}.{match[2]}" if match else ""
-    if not match and theirs and outcome.attempt.get("stage") == "RCPT":
+    if theirs and _is_vague(key) and (said := _from_words(reply.text, stage)):
+        return said
+    if not match and theirs and stage == "RCPT":
         key = _BY_CODE.get(reply.code, "")
-    meaning = _MEANINGS.get(key) or _MEANINGS.get(key.partition(".")[0])
-    if recipient.progress.get("bounce") is not None:
-        meaning = _GIVEN_UP
-    elif not outcome.attempt.get("host") and not key.startswith(("1.", "2.", "4.")):
-        meaning = _OUR_TROUBLE
-    elif meaning is None:
-        meaning = _REFUSED
-    if outcome.status is Status.EXPIRED:
-        happened = f"It was tried until the time for it was over. At the last try: {meaning.happened}"
-        return meaning._replace(happened=happened)
-    return meaning
+    if not theirs and (ours := _ours(outcome, key, stage)):
+        return ours
+    if theirs and key == "7.10":
+        return "tls_failed"  # they want TLS; the message does not
+    subject = key.partition(".")[0]
+    tables = (_TEMPORARY, _MEANINGS) if reply.temporary else (_MEANINGS,)
+    for table in tables:
+        if found := table.get(key) or table.get(subject):
+            return found
+    return "not_now" if reply.temporary else "refused"
+
+
+def _ours(outcome: Outcome, key: str, stage: str) -> str:
+    """The cause, where it lies with us; "" where what we say is about the message or the other side."""
+    if not outcome.attempt.get("host"):
+        plain = key.startswith(("1.", "2.", "4.")) and not (key == "4.7" and outcome.reply.temporary)
+        return "" if plain or key in _REQUIRED else "our_trouble"
+    if key.startswith("3.") and key not in ("3.3", "3.4"):
+        return "our_trouble"
+    return "" if key in _REQUIRED and outcome.reply.permanent else _BY_STAGE.get(stage, "")
+
+
+def _is_vague(key: str) -> bool:
+    """It says no more than that something was refused."""
+    return key in ("", "0.0", "6.0") or (key.startswith("7.") and key not in _MEANINGS)
+
+
+def _from_words(text: str, stage: str) -> str:
+    """What is refused for its content is refused when it is there; before, it is for whom it comes from."""
+    text = text[:_MOST_SEARCHED]
+    if stage in ("data", "end of data") and _SPAM.search(text):
+        return "spam"
+    return "blocked" if _BLOCK_LIST.search(text) or (stage != "RCPT" and _SPAM.search(text)) else ""
 
 
 def good_news(outcome: Outcome) -> tuple[str, str]:
-    """What is said of a recipient for whom it went well: what happened, and what to do."""
+    """What is said of a recipient for whom it went well: what happened, and what to do, as keys."""
     if outcome.status is Status.DELIVERED:
-        return "It was delivered.", _NOTHING
+        return "delivered", "nothing"
     if outcome.status is Status.EXPANDED:
-        return "The address stands for others, and it was sent on to them.", "Nothing; what fails will be reported."
+        return "expanded", "failures_follow"
     if outcome.dsn_taken_over:
-        return "It was handed to the next mail server, which reports what becomes of it.", _NOTHING
-    return (
-        "It was handed to the next mail server, which sends no reports of success.",
-        "Nothing; but no report about its delivery will follow. Ask the recipient if you have to be sure.",
-    )
+        return "relayed_told", "nothing"
+    return "relayed_silent", "ask"

@@ -1,113 +1,144 @@
 """The part of a report that people read: what became of each recipient, whose side it is on, what to do.  Pure.
 
-Contract: lines of at most 78 columns where words allow; what strangers wrote is escaped and marked as theirs.
+Contract: every word of it is in the catalogs (``mta.bounce.catalog``); with several languages the text stands in each
+of them, one after the other.  Lines of at most 78 columns where words allow; times are UTC; what strangers wrote is
+escaped and marked as theirs.
 Limits: ``MAX_WORDS`` characters of a reply, escaped.
 """
 
 from __future__ import annotations
 
-import textwrap
-from typing import Final
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from mta.address import Address
+from mta.bounce.catalog import Catalog
 from mta.bounce.decide import Ended, Kind, Notice
 from mta.bounce.explain import explain, good_news, their_words
-from mta.envelope import Envelope, Status
+from mta.bounce.wrap import columns, wrap
+from mta.envelope import Envelope, Outcome, Status
 from mta.events import escape
-from mta.message.trace import date_text
 
 MAX_WORDS: Final = 500
 _WIDTH: Final = 76
-
-SUBJECTS: Final = {
-    Kind.FAILURE: "Undelivered mail: your message could not be delivered",
-    Kind.DOUBLE_BOUNCE: "Postmaster notice: a report could not be delivered",
-    Kind.SUCCESS: "Delivery report: your message has gone on",
-    Kind.DELAY: "Delayed mail: your message is late, and still on its way",
+_SECTIONS: Final = {
+    Kind.FAILURE: "failure",
+    Kind.DOUBLE_BOUNCE: "double_bounce",
+    Kind.SET_ASIDE: "set_aside",
+    Kind.SUCCESS: "success",
+    Kind.DELAY: "delay",
 }
-_DELIVERED_SUBJECT: Final = "Delivery report: your message has been delivered"
+#: Between two languages.
+_RULE: Final = "* * *"
+#: What an answer was to, where that is no command.
+_STAGES: Final = {"greeting": "connection", "DATA": "message", "data": "message", "end of data": "message"}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LABELS: Final = ("happened", "side", "advice", "words", "detail")
+
+#: What of the message is returned with the report.
+Attached: TypeAlias = Literal["", "header", "text"]
 
 
-def subject(notice: Notice) -> str:
+class About(NamedTuple):
+    """What the text is about and whom it names: queue id of the message, what of it is attached, our host, whom to
+    ask, and the time of the report."""
+
+    envelope: Envelope
+    id: str
+    attached: Attached
+    hostname: str
+    postmaster: Address
+    at_ms: int
+
+
+def subject(notice: Notice, languages: Sequence[Catalog]) -> str:
     """The Subject of the report."""
+    section = _SECTIONS[notice.kind]
     if notice.kind is Kind.SUCCESS and all(outcome.status is Status.DELIVERED for _, outcome in notice.ended):
-        return _DELIVERED_SUBJECT
-    return SUBJECTS[notice.kind]
+        section = "delivered"
+    return " / ".join(catalog.say(f"subject.{section}") for catalog in languages)
 
 
-def human_text(notice: Notice, envelope: Envelope, id: str, attached: str, hostname: str, postmaster: Address) -> bytes:
-    """The text, in UTF-8.  ``id`` is the queue id of the message; ``attached`` names what is returned of it, if
-    anything is."""
-    lines = [f"This is the mail system at {hostname}.", "", *_wrapped(_opening(notice, envelope)), ""]
+def human_text(notice: Notice, about: About, languages: Sequence[Catalog]) -> bytes:
+    """The text, in UTF-8."""
+    lines = [catalog.say("opening.below") for catalog in languages[1:]]
+    for number, catalog in enumerate(languages):
+        lines += ["", _RULE, ""] if number else [""] if lines else []
+        lines += _in_one(notice, about, catalog)
+    return "\r\n".join([*lines, ""]).encode("utf-8", "backslashreplace")
+
+
+def _in_one(notice: Notice, about: About, catalog: Catalog) -> list[str]:
+    lines = [
+        catalog.say("opening.system", hostname=about.hostname),
+        "",
+        *wrap(_opening(notice, about, catalog), _WIDTH),
+    ]
     for ended in notice.ended:
-        lines += [*_about_one(ended, notice.kind), ""]
-    lines += [*_wrapped(_closing(notice.kind, envelope, id, attached, postmaster)), ""]
-    return "\r\n".join(lines).encode("utf-8", "backslashreplace")
-
-
-def _opening(notice: Notice, envelope: Envelope) -> str:
-    who = "this recipient" if len(notice.ended) == 1 else "these recipients"
-    if notice.kind is Kind.DOUBLE_BOUNCE:
-        return (
-            f"A message without a return path, as reports like this one are, could not be delivered to {who}. "
-            "It has no sender who could be told, so this notice goes to the postmaster. Nobody else is told. "
-            "Most often it is a report about mail with a forged sender; then nothing has to be done."
-        )
-    if notice.kind is Kind.SUCCESS:
-        return f"You asked to be told what becomes of your message. This is the news about {who}."
-    if notice.kind is Kind.DELAY:
-        return (
-            f"Your message has not reached {who} by {date_text(envelope.deliver_by)}, the time that was set for it. "
-            "This mail system goes on trying; you need not send it again. If it fails in the end you will be told."
-        )
-    return f"Your message could not be delivered to {who}. This mail system will not try again."
-
-
-def _closing(kind: Kind, envelope: Envelope, id: str, attached: str, postmaster: Address) -> str:
-    text = f"The message arrived here on {date_text(envelope.arrived)} and had the queue id {id}."
-    if attached:
-        text += f" Its {attached} is attached."
-    if kind is not Kind.DOUBLE_BOUNCE:
-        text += f" If you need help, write to {postmaster} and include this report."
-    return text
-
-
-def _about_one(ended: Ended, kind: Kind) -> list[str]:
-    recipient, outcome = ended
-    name = f"<{escape(str(recipient.original))}>"
-    if recipient.original != recipient.address:
-        name += f", which leads to <{escape(str(recipient.address))}>"
-    lines = [name]
-    if kind is Kind.SUCCESS:
-        happened, advice = good_news(outcome)
-        lines += [*_item("What happened", happened), *_item("What to do", advice)]
-    else:
-        explanation = explain(recipient, outcome)
-        lines += _item("What happened", explanation.happened)
-        if kind is not Kind.DOUBLE_BOUNCE:  # these speak to the sender
-            lines += _item("Whose side", explanation.side + ".")
-        if kind is Kind.FAILURE:
-            lines += _item("What to do", explanation.advice)
-    words = escape(str(outcome.reply)[:MAX_WORDS])[:MAX_WORDS]
-    if their_words(outcome):
-        host = escape(str(outcome.attempt["host"]))
-        lines += _item("In its words", f"{host} answered {escape(str(outcome.attempt['stage']))} with: {words}")
-    else:
-        lines += _item("In detail", words)
+        lines += ["", *_about_one(ended, notice.kind, catalog)]
+    lines.append("")
+    for sentence in _closing(notice.kind, about, catalog):
+        lines += wrap(sentence, _WIDTH)
     return lines
 
 
-def _item(label: str, text: str) -> list[str]:
-    head = f"  {label}:"
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=f"{head:<18}",
-        subsequent_indent=" " * 18,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _opening(notice: Notice, about: About, catalog: Catalog) -> str:
+    number = "one" if len(notice.ended) == 1 else "many"
+    deliver_by = about.envelope.deliver_by
+    # RFC 2852 4.1.3; a warning may also come while there is time left, or where none was set.
+    if notice.kind is Kind.DELAY and 0 < deliver_by <= about.at_ms:
+        return catalog.say(f"opening.late.{number}", when=_when(deliver_by))
+    return catalog.say(f"opening.{_SECTIONS[notice.kind]}.{number}")
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+def _closing(kind: Kind, about: About, catalog: Catalog) -> list[str]:
+    sentences = [catalog.say("closing.arrived", when=_when(about.envelope.arrived), id=about.id)]
+    if about.attached:
+        sentences.append(catalog.say(f"closing.{about.attached}"))
+    if not kind.to_postmaster:
+        sentences.append(catalog.say("closing.help", postmaster=str(about.postmaster)))
+    return sentences
+
+
+def _about_one(ended: Ended, kind: Kind, catalog: Catalog) -> list[str]:
+    recipient, outcome = ended
+    name = f"<{escape(str(recipient.original))}>"
+    if recipient.original != recipient.address:
+        target = escape(str(recipient.address))
+        name = catalog.say("recipient.alias", address=escape(str(recipient.original)), target=target)
+    items: list[tuple[str, str]] = []
+    if kind is Kind.SUCCESS:
+        happened, advice = good_news(outcome)
+        items += [("happened", catalog.say(f"good.{happened}")), ("advice", catalog.say(f"good.{advice}"))]
+    else:
+        found = explain(recipient, outcome)
+        text = catalog.say(f"cause.{found.cause}")
+        items.append(("happened", catalog.say("cause.expired", happened=text) if found.expired else text))
+        if not kind.to_postmaster:  # these speak to the sender
+            items.append(("side", catalog.say(f"side.{found.side}")))
+        if kind is Kind.FAILURE:
+            items.append(("advice", catalog.say(f"advice.{found.advice}")))
+    items.append(_words(outcome, catalog))
+    margin = 3 + max(columns(catalog.say(f"label.{label}")) for label in _LABELS)
+    lines = [name]
+    for label, text in items:
+        head = f"  {catalog.say(f'label.{label}')}"
+        lines += wrap(text, _WIDTH, head + " " * (margin - columns(head)), " " * margin)
+    return lines
+
+
+def _words(outcome: Outcome, catalog: Catalog) -> tuple[str, str]:
+    """The reply, as the server's where it is."""
+    words = escape(str(outcome.reply)[:MAX_WORDS])[:MAX_WORDS]
+    if not their_words(outcome):
+        return "detail", words
+    stage = str(outcome.attempt["stage"])
+    stage = catalog.say(f"words.{_STAGES[stage]}") if stage in _STAGES else escape(stage)
+    host = escape(str(outcome.attempt["host"]))
+    return "words", catalog.say("words.answered", host=host, stage=stage, words=words)
+
+
+def _when(at_ms: int) -> str:
+    """A time that is read alike in every language (ISO 8601)."""
+    return f"{_EPOCH + timedelta(milliseconds=at_ms):%Y-%m-%d %H:%M} UTC"

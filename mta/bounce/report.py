@@ -13,11 +13,15 @@ Limits: ``MAX_HEADER`` octets of a returned header.
 from __future__ import annotations
 
 import re
+from base64 import encodebytes
+from collections.abc import Sequence
+from email.header import Header
 from typing import Final, NamedTuple
 
 from mta.address import Address
+from mta.bounce.catalog import Catalog
 from mta.bounce.decide import Kind, Notice
-from mta.bounce.human import human_text, subject
+from mta.bounce.human import About, Attached, human_text, subject
 from mta.bounce.status import status_fields
 from mta.envelope import Envelope
 from mta.message.header import scan
@@ -26,7 +30,9 @@ from mta.message.trace import date_text
 
 CRLF: Final = b"\r\n"
 MAX_HEADER: Final = 64 * 1024
+_COLUMNS: Final = 76  # RFC 2047 2: of a line that has an encoded-word
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_HIGH = re.compile(rb"[\x80-\xff]+")
 _ODD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 # RFC 5322 3.6.4, in a form that can be repeated without a thought.
 _MESSAGE_ID = re.compile(rb"<[\x21-\x3b\x3d\x3f-\x7e]{1,250}>\Z")
@@ -47,13 +53,22 @@ def is_international(to: Address) -> bool:
     return not str(to).isascii()
 
 
-def report(notice: Notice, about: Subject, id: str, hostname: str, postmaster: Address, at_ms: int) -> bytes:
-    """Compose it.  ``id`` is the queue id of the report."""
+def report(
+    notice: Notice,
+    about: Subject,
+    id: str,
+    hostname: str,
+    postmaster: Address,
+    at_ms: int,
+    languages: Sequence[Catalog],
+) -> bytes:
+    """Compose it.  ``id`` is the queue id of the report; ``languages``: of what people read, one or more."""
     utf8 = is_international(notice.to)
-    returned, attached = _returned_part(about, notice.kind, utf8) if about.header else (b"", "")
-    text = human_text(notice, about.envelope, about.id, attached, hostname, postmaster)
+    nothing: tuple[bytes, Attached] = b"", ""
+    returned, attached = _returned_part(about, notice.kind, utf8) if about.header else nothing
+    text = human_text(notice, About(about.envelope, about.id, attached, hostname, postmaster, at_ms), languages)
     fields = status_fields(notice, about.envelope, about.id, hostname, at_ms, utf8)
-    parts = [_text_part(text), _status_part(fields, utf8)]
+    parts = [_text_part(text, languages), _status_part(fields, utf8)]
     if returned:
         parts.append(returned)
     boundary = _boundary(id, parts)
@@ -61,7 +76,7 @@ def report(notice: Notice, about: Subject, id: str, hostname: str, postmaster: A
     head = [
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
         f"To: <{_CONTROL.sub('?', str(notice.to))}>",
-        f"Subject: {subject(notice)}",
+        _subject_field(subject(notice, languages)),
         f"Date: {date_text(at_ms)}",
         f"Message-ID: <{id}@{hostname}>",
         *_references(about.header),
@@ -98,13 +113,22 @@ def _references(header: bytes) -> list[str]:
     return [f"In-Reply-To: {text}", f"References: {text}"]
 
 
-def _text_part(content: bytes) -> bytes:
+def _subject_field(text: str) -> str:
+    # RFC 2047: as encoded-words where it has to be, in lines of legal length.
+    value = Header(text, maxlinelen=_COLUMNS, header_name="Subject").encode(linesep="\r\n")
+    return f"Subject: {value}"
+
+
+def _text_part(content: bytes, languages: Sequence[Catalog]) -> bytes:
+    tags = ", ".join(catalog.tag for catalog in languages)
+    head = f"Content-Description: Notification\r\nContent-Language: {tags}\r\n".encode("ascii")
     if is_plain(content):
-        head = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-    else:
-        head = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-        content = encode(content)
-    return b"Content-Description: Notification\r\n" + head + content
+        return head + b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + content
+    head += b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+    # RFC 2045 6.7, 6.8: quoted-printable takes two octets more for each one that is not ASCII, base64 a third for all.
+    if 6 * sum(map(len, _HIGH.findall(content))) > len(content):
+        return head + b"base64\r\n\r\n" + encodebytes(content).replace(b"\n", CRLF)
+    return head + b"quoted-printable\r\n\r\n" + encode(content)
 
 
 def _status_part(fields: bytes, utf8: bool) -> bytes:
@@ -118,7 +142,7 @@ def _status_part(fields: bytes, utf8: bool) -> bytes:
 # --- what was sent -----------------------------------------------------------------------------------------
 
 
-def _returned_part(about: Subject, kind: Kind, utf8: bool) -> tuple[bytes, str]:
+def _returned_part(about: Subject, kind: Kind, utf8: bool) -> tuple[bytes, Attached]:
     """The part, and what it is called."""
     # RFC 3461 4.3: all of it only where something failed.
     if about.whole is not None and kind.of_failure:

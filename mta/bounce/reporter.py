@@ -5,8 +5,9 @@ cheaply for which it makes a difference), and returns messages for ``Result.spaw
 it become durable in one transaction.  The report has the null reverse-path and the right of ourselves; its recipient is
 expanded and routed like any other.  Where that is not possible now it waits unrouted; where it never is, held.
 How it fails: where a report cannot be written (the spool will not take it, a fault of our own), what was begun is
-aborted, and the recipients that failed are held with the reason: they never end untold.  What went well cannot be
-undone: there the story says that the sender was not told.
+aborted and ``Report.again`` says so: the caller asks again later, and after some tries it holds the recipients that
+failed, with the reason: they never end untold.  What went well cannot be undone: there the story says that the sender
+was not told.
 Limits: a report lists ``MAX_LISTED`` recipients, for more there are several; a message is returned whole only on
 RET=FULL and up to ``MAX_RETURNED`` octets, and never if it requires TLS (RFC 8689 5).
 """
@@ -21,6 +22,7 @@ from twisted.logger import Logger
 
 from mta import events
 from mta.address import Address
+from mta.bounce.catalog import MEASURE, catalogs
 from mta.bounce.decide import FAILED, Ended, Notice, decide
 from mta.bounce.report import Subject, is_international, report
 from mta.envelope import Destination, Envelope, Origin, Recipient, Right
@@ -63,6 +65,7 @@ class Reports:
         self._spool = spool
         self._lead = lead
         self._hostname = hostname
+        self._languages = catalogs((MEASURE,))
         self._postmaster = postmaster
         self._strangers = strangers
 
@@ -71,16 +74,21 @@ class Reports:
         self._postmaster = postmaster
         self._strangers = strangers
 
+    def speak(self, languages: Sequence[str]) -> None:
+        """What people read is in these languages from now on; raises ``mta.bounce.catalog.CatalogError``."""
+        self._languages = catalogs(languages)
+
     async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report:
         """Decide and compose: see ``mta.queue.conclude.Reporter``.  With ``hold`` it is those that failed who are held;
         what is spawned is to be spawned all the same."""
         plan = decide(message.envelope, ended, self._postmaster, now, self._strangers)
-        composed, told, hold = list[Composed](), list(plan.events), plan.hold
+        composed, told, hold, again = list[Composed](), list(plan.events), plan.hold, False
         for notice in plan.notices:
             try:
                 composed += await self._compose_parts(message, notice, now)
             except Exception as error:
                 log.failure("the report about {id} could not be written", id=message.id)
+                again = True
                 why = f"the report to {notice.to} could not be written: {str(error) or type(error).__name__}"
                 if notice.kind.of_failure:
                     hold = why
@@ -93,6 +101,7 @@ class Reports:
             spawned=tuple(one.incoming for one in composed),
             events=(*told, *(event for one in composed for event in one.events)),
             hold=hold,
+            again=again,
         )
 
     async def _compose_parts(self, message: IMessage, notice: Notice, now: int) -> list[Composed]:
@@ -114,7 +123,7 @@ class Reports:
         international = is_international(notice.to)
         incoming = self._spool.begin(0)
         try:
-            octets = report(notice, about, incoming.id, self._hostname, self._postmaster, now)
+            octets = report(notice, about, incoming.id, self._hostname, self._postmaster, now, self._languages)
             trace = received(_ORIGIN, incoming.id, self._hostname, notice.to, now)
             spawned = events.SPAWNED(now, what=notice.kind.value, about=message.id, sender=str(notice.to))
             envelope = Envelope(

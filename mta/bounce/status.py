@@ -77,7 +77,12 @@ def _recipient_fields(ended: Ended, kind: Kind, hostname: str, at_ms: int, utf8:
     # RFC 3464 2.3.6: "smtp" is for what an SMTP server said.
     speaks = "smtp" if their_words(outcome) else "X-txmta"
     fields.append(_field("Diagnostic-Code", f"{speaks}; {_words(outcome.reply)}"))
-    fields.append(f"Last-Attempt-Date: {date_text(at_ms)}")
+    # RFC 3464 2.3.7: a warning or a report that was owed comes later than the attempt it is about.
+    fields.append(f"Last-Attempt-Date: {date_text(recipient.progress.get('tried', at_ms))}")
+    until = recipient.progress.get("until", 0)
+    if kind is Kind.DELAY and until:
+        # RFC 3464 2.3.9
+        fields.append(f"Will-Retry-Until: {date_text(until)}")
     return fields
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from mta.config.endpoint import tcp_port
 from mta.config.files import unsafe
 from mta.config.option import Network, TableName
+from mta.config.pace_options import Pace
 from mta.config.postmaster import table_file, undelivered
 from mta.config.problems import Problem
 from mta.config.render import walk_value
@@ -50,6 +51,7 @@ class Draft:
         self.networks: tuple[Network | None, ...] = getattr(found.get("relay"), "networks", ())
         self.domains: Mapping[str, Domain] = found.get("domains", {})
         self.route: tuple[Route | None, ...] = found.get("route", ())
+        self.pace: tuple[Pace | None, ...] = found.get("pace", ())
         self.tables: Mapping[str, Section] = found.get("tables", {})
         self.delivery_names = _names(written.get("delivery"))
         self.table_names = _names(written.get("tables"))
@@ -89,7 +91,7 @@ def _names(node: Node | None) -> frozenset[str]:
     return frozenset(node.value) if node is not None and isinstance(node.value, dict) else frozenset()
 
 
-def _twice(draft: Draft, key: str, items: Collection[Listen | Route | None]) -> Iterator[Problem]:
+def _twice(draft: Draft, key: str, items: Collection[Listen | Route | Pace | None]) -> Iterator[Problem]:
     counts = Counter(item.name for item in items if item is not None)
     for index, item in enumerate(items):
         if item is not None and counts[item.name] > 1:
@@ -171,6 +173,7 @@ def _domains(draft: Draft) -> Iterator[Problem]:
 
 def _routes(draft: Draft) -> Iterator[Problem]:
     yield from _twice(draft, "route", draft.route)
+    yield from _twice(draft, "pace", draft.pace)
     for index, route in enumerate(draft.route):
         if route is not None:
             yield from _known_delivery(draft, f"route[{index}].via", route.via)

@@ -83,7 +83,7 @@ that is wrong with them at once, each with the file, the key and what to write i
 
 * Durations are text with units: ``"90s"``, ``"5m"``, ``"1h30m"``, ``"5d"`` (ms, s, m, h, d, w); so are sizes:
   ``"512KiB"``, ``"50MiB"`` (B, KiB, MiB, GiB, TiB).
-* Paths are relative to the file that holds them.
+* Paths are relative to the file that holds them; those of ``--set`` to the current folder.
 * A list of one value may be written without its brackets.
 * A secret may be written as ``{ file = "..." }``, ``{ env = "..." }`` or ``{ credential = "..." }`` (systemd's
   ``LoadCredential=``) in place of the text.

@@ -23,6 +23,8 @@ _KEYS: Final = {
     "tls": ("tls", "TLS belongs to the session"),
 }
 _FAMILIES: Final = ("INET", "INET6", "UNIX")
+#: Connections that wait to be accepted; see ``with_backlog``.
+_BACKLOG: Final = 1024
 
 
 def endpoint(value: Any, base: str) -> str:
@@ -63,6 +65,16 @@ def tcp_port(checked: str) -> int:
     args, keywords = _split(checked)
     port = keywords.get("port") or (args[1] if len(args) > 1 else "")
     return int(port) if args[0] in ("tcp", "tcp6") and port else 0
+
+
+def with_backlog(checked: str) -> str:
+    """An endpoint string that ``endpoint`` has returned, with room for a burst of connections where it says nothing
+    else: with Twisted's 50, who finds no room tries again a second later, and again."""
+    args, keywords = _split(checked)
+    names = _KINDS[args[0].lower()][0]
+    if "backlog" not in names or "backlog" in keywords or len(args) - 1 > names.index("backlog"):
+        return checked
+    return f"{checked}:backlog={_BACKLOG}"
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:

@@ -105,10 +105,19 @@ def _read_one(path: str, problems: list[Problem]) -> Node | None:
     return None
 
 
+#: What the parser says, and what most often has to be written then.
+_INSTEAD: Final = {
+    "Cannot overwrite a value": "a key may stand once in a table; leave out one of them",
+    "Cannot declare": "a table may stand once; join the two",
+    "Invalid value": "text stands in quotes",
+}
+
+
 def _syntax(path: str, said: str) -> Problem:
     what, _, place = said.rpartition(" (at ")
     what = what or said
-    return Problem(path, place.rstrip(")") if place != said else "", f"is not TOML: {what}", "see https://toml.io")
+    instead = next((advice for start, advice in _INSTEAD.items() if what.startswith(start)), "see https://toml.io")
+    return Problem(path, place.rstrip(")") if place != said else "", f"is not TOML: {what}", instead)
 
 
 def _included(node: Node, path: str, problems: list[Problem]) -> list[str]:

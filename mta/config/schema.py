@@ -13,6 +13,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from mta.address import Address
+from mta.config.log_options import Log, Privacy
 from mta.config.option import (
     DomainName,
     DomainPattern,
@@ -28,8 +29,11 @@ from mta.config.option import (
     at_least,
     option,
 )
+from mta.config.pace_options import Pace
 from mta.config.problems import Problem
+from mta.config.queue_options import Queue, Retry
 from mta.config.render import as_toml, walk
+from mta.config.report_options import ReportOptions
 from mta.config.section import DeliverySection, TableSection
 from mta.tls.contexts import CIPHERS, wrong_ciphers
 
@@ -60,10 +64,6 @@ def _some(value: tuple[object, ...]) -> str | None:
     return None if value else "is empty; write at least one"
 
 
-def _retry(value: tuple[float, ...]) -> str | None:
-    return _some(value) or at_least(1, "1s")(value)
-
-
 def _whole_seconds(value: float) -> str | None:
     # RFC 2852 4, RFC 4865 3: seconds, of at most nine digits.
     return None if 0 <= value < 1e9 and value == int(value) else 'is not in whole seconds; write such as "1h"'
@@ -77,10 +77,6 @@ def _ciphers(value: str) -> str | None:
 def _patience(value: float) -> str | None:
     # RFC 5321 4.5.3.2: clients wait five minutes for a greeting or the reply to RCPT; many give up sooner.
     return None if 0 <= value <= _MINUTE else 'is not from "0s" to "60s"; clients would not wait for longer'
-
-
-def _fraction(value: float) -> str | None:
-    return None if 0 <= value < 1 else "is not a part of one; write a number from 0 to 0.9, such as 0.2"
 
 
 class Listen(Options):
@@ -147,7 +143,7 @@ class Tls(Options):
         doc="A folder of certificates, chosen by the name that a client asks for: `NAME.pem` with key and chain, "
         "`NAME.crt` with `NAME.key`, or folders as certbot makes them (`fullchain.pem`, `privkey.pem`). What they are "
         "for stands in them.",
-        example='"/etc/letsencrypt/live"',
+        example='"tls"',
     )
     self_signed: bool = option(
         True,
@@ -211,7 +207,8 @@ class Limits(Options):
     )
     memory: Size = option(
         1 << 30,
-        doc="What the bodies of all sessions may take of memory together. Beyond: 452 4.3.1 to DATA.",
+        doc="What messages on their way in may take of memory together: bodies, headers, recipients where there are "
+        "many. Beyond: 452 4.3.1 to DATA, to the first BDAT and to a 50th recipient.",
         check=at_least(1 << 20, "1MiB"),
     )
     proxy_timeout: Duration = option(
@@ -354,65 +351,11 @@ class Route(Options):
 
     name: Name = option(doc="Stands in stories and in `mta explain`; unique.", example='"partner"')
     to: tuple[DomainPattern, ...] = option(
-        doc='Recipient domains: "partner.example" alone, "*.partner.example" for all below it, "*" for all.',
+        doc='Recipient domains: "partner.example" alone, "*.partner.example" for all below it, "*" for all, ours too.',
         example='["partner.example", "*.partner.example"]',
         check=_some,
     )
     via: Name = option(doc="The `[delivery.X]` to take.", example='"partner"')
-
-
-class Queue(Options):
-    """How long mail waits, and how often it is tried."""
-
-    retry: tuple[Duration, ...] = option(
-        (60.0, 300.0, 900.0, 1800.0, _HOUR, 2 * _HOUR, 4 * _HOUR),
-        doc="The waits between tries; the last one repeats.",
-        check=_retry,
-    )
-    jitter: float = option(
-        0.1,
-        doc="Each wait is made longer or shorter by up to this part of it, by chance, so that what failed "
-        "together does not come back together.",
-        unit="part of one",
-        check=_fraction,
-    )
-    expire_after: Duration = option(
-        5 * _DAY,
-        doc="When a message is given up and its sender told; RFC 5321 4.5.4.1 wants 4 to 5 days.",
-        check=at_least(1, "1s"),
-    )
-    tell_strangers: bool = option(
-        False,
-        doc="Success and delay are reported to authenticated senders and those of our networks who ask for it. With "
-        "true to everybody who does, and DSN and DELIVERBY are offered to all: senders are easily forged.",
-    )
-    active: int = option(
-        20_000,
-        doc="How many recipients are worked on in memory; the others wait on disk. With 0 mail is taken in and kept, "
-        "and nothing goes out.",
-        unit="recipients",
-        check=at_least(0),
-    )
-    reserve: Size = option(
-        64 << 20,
-        doc="Disk that is kept for the outcomes of deliveries: below it, MAIL gets 452 4.3.1.",
-        check=at_least(0),
-    )
-
-
-class Privacy(Options):
-    """What is kept about mail that has left."""
-
-    history: Duration = option(
-        14 * _DAY, doc="How long `mta explain` knows a message after its end.", check=at_least(0)
-    )
-
-
-class Log(Options):
-    """The log; it is opened again on SIGUSR1."""
-
-    file: Path | None = option(None, doc="A file. Left out: standard error.", example='"../var/log/mta.log"')
-    level: Literal["info", "debug"] = option("info", doc="How much is told.")
 
 
 class Plugins(Options):
@@ -456,6 +399,9 @@ class Configuration(Options):
     )
     route: tuple[Route, ...] = option((), doc="Rules that come before the domains' `deliver`.")
     queue: Queue = option(factory=Queue, doc="The queue.")
+    pace: tuple[Pace, ...] = option((), doc="How fast mail goes to one place.")
+    retry: tuple[Retry, ...] = option((), doc="Retry rules that come before `queue.retry`.")
+    reports: ReportOptions = option(factory=ReportOptions, doc="Reports.")
     privacy: Privacy = option(factory=Privacy, doc="Privacy.")
     log: Log = option(factory=Log, doc="The log.")
     plugins: Plugins = option(factory=Plugins, doc="Plugins.")

@@ -42,7 +42,10 @@ def secret(node: Node, environ: Mapping[str, str]) -> str:
 
 def _secret_file(path: str) -> str:
     try:
-        return contents(path, _MAX_SECRET).decode("utf-8").removesuffix("\n").removesuffix("\r")
+        secret = contents(path, _MAX_SECRET).decode("utf-8").removesuffix("\n").removesuffix("\r")
+        if os.stat(path).st_mode & 0o004:
+            raise Wrong("may be read by anybody", f"run: chmod o= {path}")
+        return secret
     except UnicodeDecodeError:
         raise Wrong(f"{path} is not UTF-8", "name another file") from None
     except Wrong as wrong:

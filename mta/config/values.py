@@ -43,7 +43,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def text(value: Any) -> str:
     """A string without NUL, which no file system, database or protocol takes."""
     if not isinstance(value, str):
-        quotes = isinstance(value, bool | int | float)
+        quotes = isinstance(value, int | float) and not isinstance(value, bool)
         raise Wrong(f"{show(value)} is not text", "write it in quotes" if quotes else 'write "..."')
     if "\0" in value:
         raise Wrong("has a NUL character", "leave it out")
@@ -148,8 +148,9 @@ def table_name(value: Any, base: str) -> str:
         return f"file:{path(rest, base)}"
     if kind == "table" and rest:
         return f"table:{name(rest)}"
-    written = rest if colon and rest else found
-    raise Wrong(f"{show(found)} is not a table", f'write "file:{written or "users"}" or "table:{written or "users"}"')
+    written = (rest if colon and rest else found) or "users"
+    named = os.path.basename(written) or "users"
+    raise Wrong(f"{show(found)} is not a table", f'write "file:{written}" or "table:{named}"')
 
 
 def domain(value: Any) -> str:

@@ -14,7 +14,8 @@ Limits: ``MOST_TARGETS`` addresses for each batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from mta.delivery.race import Network, Race
 from mta.delivery.smtp_attempt import Way
 from mta.delivery.smtp_options import SmtpOptions
 from mta.delivery.tls_rules import TlsRules
+from mta.delivery.values import Entrance, Paced, Passage
 from mta.envelope import Envelope, Scope
 from mta.plugin import Services
 from mta.reply import Reply
@@ -141,14 +143,26 @@ class Connector:
             ip_address(here) in network for network in self.options.private_networks
         )
 
+    def client_gone(self, entrance: Entrance, client: SmtpClient) -> None:
+        """One that is counted has ended."""
+        entrance.gone()
+        self._client_gone(client)
+
     def _client_gone(self, client: SmtpClient) -> None:
         self.clients.discard(client)
         self._gone()
 
     def _source(self, address: str) -> tuple[str, int] | None:
         """Where to connect from: one of the configured addresses, of the same kind."""
+        fitting = self.sources(address)
+        return (fitting[0], 0) if fitting else None
+
+    def sources(self, address: str) -> list[str]:
+        """All of them, in any order."""
         fitting = [source for source in self.options.source if (":" in source) == (":" in address)]
-        return (self.services.random.choice(fitting), 0) if fitting else None
+        if len(fitting) > 1:
+            self.services.random.shuffle(fitting)
+        return fitting
 
 
 class Connecting:
@@ -167,6 +181,7 @@ class Connecting:
         self._permanent = True
         self._unfit = False  # a host lacks what the message itself demands
         self.where = hop
+        self.passage: Passage | None = None
 
     async def next(self, skip: Collection[str] = ()) -> Connection | None:
         """The next host that can be used, and is none of ``skip`` (``Connection.where``); None: there is none left."""
@@ -228,13 +243,25 @@ class Connecting:
     async def _try(self, addresses: list[Target]) -> Connection | None:
         """One step: what is tried goes from the list, what was left aside for it goes back."""
         contenders = _contenders(addresses)
+        entered: dict[Target, Entrance] = {}
+        network = self._connector.network
+        if self.passage is not None:
+            entered = self._enter(self.passage, contenders, addresses)
+            network = network._replace(source=partial(_source, entered))
         self._tried += len(contenders)
-        race = Race(self._connector.network, contenders, self._client)
+        race = Race(network, contenders, self._client)
         try:
             target, client = await race.start()
-        except ClientFailure as trouble:
+        except BaseException as trouble:
+            _leave(entered.values())
+            if not isinstance(trouble, ClientFailure):
+                raise
             self._note(contenders[-1], trouble)
             return None
+        entrance = entered.pop(target, None)
+        _leave(entered.values())
+        if entrance is not None:
+            client.on_gone = partial(self._connector.client_gone, entrance)
         self._tried -= len(race.unstarted)
         addresses[:0] = race.unstarted
         addresses += race.stopped
@@ -253,7 +280,20 @@ class Connecting:
             self._note(target, ClientFailure(LOOP, "connect"))
             return None
         self.where = where(target)
-        return Connection(client, self._connector.key(self._hop), self.where, self._trusted)
+        return Connection(client, self._connector.key(self._hop), self.where, self._trusted, entrance)
+
+    def _enter(self, passage: Passage, contenders: list[Target], addresses: list[Target]) -> dict[Target, Entrance]:
+        """Ask for a connection to each; a second one that may not be opened now is tried by itself later."""
+        entered: dict[Target, Entrance] = {}
+        for target in list(contenders):
+            try:
+                entered[target] = passage.enter(target.host, self._connector.sources(target.address))
+            except Paced:
+                if not entered:
+                    raise
+                contenders.remove(target)
+                addresses.insert(0, target)
+        return entered
 
     def _client(self, target: Target) -> SmtpClient:
         options, login = self._connector.options, self._login
@@ -308,6 +348,18 @@ class Connecting:
     def _emit(self, kind: events.Kind, target: Target, reply: Reply, **more: str) -> None:
         services = self._connector.services
         services.emit(kind(service=services.name, host=where(target), reply=str(reply), **more), "")
+
+
+def _source(entered: Mapping[Target, Entrance], address: str) -> tuple[str, int] | None:
+    """From where one that was asked for is opened."""
+    source = next(entrance.source for target, entrance in entered.items() if target.address == address)
+    return (source, 0) if source else None
+
+
+def _leave(entered: Iterable[Entrance]) -> None:
+    """They were not opened."""
+    for entrance in entered:
+        entrance.gone()
 
 
 def where(target: Target) -> str:

@@ -30,6 +30,7 @@ from mta.delivery.lmtp_options import LmtpOptions
 from mta.delivery.pool import ANYTHING, Connection, Need
 from mta.delivery.smtp import SmtpDelivery
 from mta.delivery.smtp_attempt import Way
+from mta.delivery.values import Passage
 from mta.envelope import Envelope, Scope
 from mta.interfaces import IDeliveryService
 from mta.plugin import Services, provider
@@ -81,6 +82,7 @@ class SocketWay:
         self.where = connector.path
         self.failure = Answer(UNREACHABLE, "connect", Scope.DESTINATION)
         self.missed = False
+        self.passage: Passage | None = None  # not asked: there is no host
 
     async def next(self, skip: Collection[str] = ()) -> Connection | None:
         """See ``Way``."""

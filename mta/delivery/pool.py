@@ -10,8 +10,10 @@ and the oldest goes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
+from mta.delivery.values import Entrance
 from mta.smtp.client import SmtpClient
 from mta.tls.client import TlsLevel
 
@@ -23,16 +25,20 @@ class Connection:
     """A connection and where it leads: ``hop`` as the pool knows it, ``where`` for people.
 
     ``trusted``: the name of the host does not come from a DNS that anybody may forge.  ``domains``: those of the
-    recipients that it has had, where the host counts them (RFC 9422 4).
+    recipients that it has had, where the host counts them (RFC 9422 4).  ``entrance`` is there where our configuration
+    limits what goes to the host.
     """
 
-    __slots__ = ("client", "domains", "hop", "trusted", "where")
+    __slots__ = ("client", "domains", "entrance", "hop", "trusted", "where")
 
-    def __init__(self, client: SmtpClient, hop: str, where: str, trusted: bool = False) -> None:
+    def __init__(
+        self, client: SmtpClient, hop: str, where: str, trusted: bool = False, entrance: Entrance | None = None
+    ) -> None:
         self.client = client
         self.hop = hop
         self.where = where
         self.trusted = trusted
+        self.entrance = entrance
         self.domains: set[str] | None = None
 
     @property
@@ -82,6 +88,8 @@ class Pool:
         for connection in reversed(self._by_hop.get(hop, ())):
             if need.met_by(connection):
                 self._forget(connection.client)
+                if connection.entrance is not None:
+                    connection.entrance.busy()
                 connection.client.keep_until(float("inf"))  # whoever has it gives it back
                 return connection
         return None
@@ -91,7 +99,9 @@ class Pool:
         client = connection.client
         if not client.usable:
             return  # it is ending
-        if self._closed or not self._keep or client.messages >= self._messages or _is_full(client):
+        entrance = connection.entrance
+        most = self._messages if entrance is None else min(self._messages, entrance.most)
+        if self._closed or not self._keep or client.messages >= most or _is_full(client):
             client.quit()
             return
         if len(self._idle) >= self._most:
@@ -102,6 +112,8 @@ class Pool:
         client.on_idle_end = self._forget
         self._idle[client] = connection
         self._by_hop.setdefault(connection.hop, []).append(connection)
+        if entrance is not None:
+            entrance.idle(partial(self._end, client))
 
     def close(self) -> None:
         """All leave, and so does whatever is given back from now on."""
@@ -109,6 +121,10 @@ class Pool:
         for client in list(self._idle):
             self._forget(client)
             client.quit()
+
+    def _end(self, client: SmtpClient) -> None:
+        self._forget(client)
+        client.quit()
 
     def _forget(self, client: SmtpClient) -> None:
         connection = self._idle.pop(client, None)

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from mta.delivery.pool import Connection, Need, Pool
 from mta.delivery.smtp_message import BAD_PATH, Content, Lack, Transmission, fits, plan_transmission
-from mta.delivery.values import Batch
+from mta.delivery.values import Batch, Passage
 from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.message.convert import CannotConvert, convert, has_utf8_header
 from mta.reply import LOCAL_ERROR, Reply
@@ -38,6 +38,7 @@ class Way(Protocol):
     """The hosts of a next hop, one greeted connection after another, each address once."""
 
     where: str  # the host of the last trouble
+    passage: Passage | None  # whom it asks before it opens a connection; it may raise ``Paced``
 
     @property
     def failure(self) -> Answer:
@@ -131,6 +132,8 @@ class Attempt:
                 self._let_go(planned, connection)
                 continue
             try:
+                if connection.entrance is not None and self._batch.passage is not None:
+                    self._batch.passage.charge(connection.entrance, len(planned.recipients))
                 sent = await connection.client.send(planned.outgoing)
             finally:
                 self._let_go(planned, connection)
@@ -167,18 +170,23 @@ class Attempt:
         """A connection to a host that these recipients may go to; None when their outcomes are reported."""
         elsewhere = self._elsewhere
         if elsewhere is not None and another:
-            way = elsewhere.way = elsewhere.way or self._means.way(self._hop, self._need)
+            way = elsewhere.way = elsewhere.way or self._way()
             connection = await way.next(elsewhere.hosts)
             if connection is None:
                 self._report_lacks(waiting, way.missed)
             return connection
-        way = self._means.way(self._hop, self._need)
+        way = self._way()
         connection = await way.next()
         if connection is None:
             for recipient in waiting:
                 self._report(recipient, way.failure, way.where)
             self._report_lacks(self._batch.pending, way.missed)
         return connection
+
+    def _way(self) -> Way:
+        way = self._means.way(self._hop, self._need)
+        way.passage = self._batch.passage
+        return way
 
     def _note_lack(self, recipients: Iterable[Recipient], lack: Lack, connection: Connection) -> None:
         elsewhere = self._elsewhere = self._elsewhere or _Elsewhere()

@@ -97,7 +97,7 @@ class SmtpOptions(Options):
     tls_names: tuple[str, ...] = option(
         (), doc="Names that are good in a certificate besides that of the host.", check=_names
     )
-    tls_minimum: Literal["1.2", "1.3"] = option("1.2", doc="The oldest version of TLS that is good.")
+    tls_minimum: Literal["TLSv1.2", "TLSv1.3"] = option("TLSv1.2", doc="The oldest version of TLS that is good.")
     ca_file: Path | None = option(
         None,
         doc="Certificates of the authorities that are believed, in PEM; left out: those of the system.",

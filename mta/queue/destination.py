@@ -57,6 +57,10 @@ class Window:
         self.active += 1
         return self._epoch
 
+    def give_up(self) -> None:
+        """A slot that was not used after all: nothing is learnt from it."""
+        self.active -= 1
+
     def release(self, token: int, scope: Scope | None, now: float) -> float:
         """The batch ended; ``scope`` is that of its trouble, None for a host that was reached.
 

@@ -15,33 +15,40 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta import events
 from mta.delivery.values import Batch
-from mta.envelope import Outcome, Recipient, Scope, Status
+from mta.envelope import Destination, Envelope, Outcome, Recipient, Status
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IQueue, IRouter, ISpool
-from mta.queue.conclude import Conclusion, Reporter, conclude, worst_scope
+from mta.queue.admission import no_room
+from mta.queue.attempts import Running, attempt, judge
+from mta.queue.conclude import Reporter, worst_scope
+from mta.queue.endings import Endings
 from mta.queue.flush import flush
-from mta.queue.placing import find_routes, park, put_off, without_route
+from mta.queue.holding import Holding
+from mta.queue.pace import NO_LIMIT, Gate, Pace, PaceRule
+from mta.queue.passage import Passage
+from mta.queue.placing import ROUTING, find_routes, narrowed, park, without_route
 from mta.queue.refill import LOOK_SOON, Refill
-from mta.queue.retry import RetryRule, overdue
-from mta.queue.schedule import Job, Lane, Schedule, Start
-from mta.reply import LOCAL_ERROR, MailFailure, Reply
+from mta.queue.retry import Retries
+from mta.queue.schedule import Job, Lane, Limit, Limited, Schedule, Start
+from mta.queue.untried import sort_out
+from mta.queue.volume import Volume
+from mta.queue.withdraw import withdraw
+from mta.reply import Reply
 from mta.routing.ask import Answerer
 from mta.routing.recipients import Leads
 from mta.routing.values import Route
-from mta.spool.values import Claim, Lease, Next, Result
-from mta.waiting import Run, background, drive, step
+from mta.spool.values import Claim, Lease
+from mta.waiting import background, step
 
 log = Logger()
 
-LEASE_SECONDS: Final = 1800.0
 #: Leases are renewed, overdue attempts cancelled and rested destinations woken at this pace, in seconds.
 TICK: Final = 30.0
 #: Seconds for outcomes to be written once the time of a stop is over.
@@ -49,25 +56,30 @@ WRITE_TIME: Final = 5.0
 #: Attempts whose outcomes are not written yet; above it no delivery begins.
 UNWRITTEN: Final = 2000
 
-SILENT: Final = Reply.of(451, "4.3.0", "The delivery service gave no result")
-STOPPED: Final = Reply.of(451, "4.3.2", "The service was stopped")
-OVERDUE: Final = Reply.of(451, "4.4.7", "The delivery took too long and was stopped")
-TOO_LATE: Final = Reply.of(554, "5.4.7", "The time that the sender gave for the delivery is over")
+#: The shortest wait for a gate, in seconds: a timer of less only turns the reactor.
+LEAST_WAIT: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a configuration gives to the manager; replaced whole at a reload.
 
-    ``active``: recipients in memory; ``attempt_time``: seconds for one delivery attempt.
+    ``active``: recipients in memory; ``attempt_time``: seconds for one delivery attempt; ``poison_tries``: how often a
+    part of this program may fail at a message; ``pace`` and ``attempts``: see pace.py; ``max_size`` and
+    ``max_per_sender``: see volume.py.
     """
 
     router: IRouter
     answerer: Answerer
     services: Mapping[str, IDeliveryService]
-    retry: RetryRule
+    retry: Retries
     active: int
+    pace: tuple[PaceRule, ...] = ()
+    attempts: int = NO_LIMIT
     attempt_time: float = 3600.0
+    poison_tries: int = 3
+    max_size: int = 0
+    max_per_sender: int = 0
 
 
 @implementer(IQueue)
@@ -86,19 +98,16 @@ class Manager:
         random: Random,
         emit: Callable[[Event, str], None],
     ) -> None:
-        self._owner = owner
         self._spool = spool
         self._setup = setup
-        self._reporter = reporter
         self._reactor = reactor
         self._now = now
         self._random = random
         self._emit = emit
-        self.schedule = Schedule(self._limit_of)
-        self._leases: dict[int, tuple[Lease, int]] = {}  # token: the lease, recipients not yet concluded
-        self._running: dict[int, tuple[Run[None] | None, float]] = {}  # attempt: its work, its deadline
-        self._attempts = 0
-        self._unwritten = 0
+        self.schedule = Schedule(self._limit_of, Pace(setup.pace, setup.attempts))
+        self._holding = Holding(owner, spool, reactor, now)
+        self._running = Running()
+        self._pacer: Any = None  # wakes us when a gate lets the next through
         self._routing = 0
         self._dispatching = False
         self._refill = Refill(
@@ -106,41 +115,56 @@ class Manager:
             schedule=self.schedule,
             reactor=reactor,
             now=now,
-            claim=self._claim,
-            keep=self._keep,
+            claim=self._holding.claim,
+            keep=self._holding.keep,
             take=self._take,
-            room=lambda: self._setup.active,
+            untried=self._take_untried,
+            # The last quarter is for what comes in: a single message must not wait for a flood that is in the spool.
+            room=lambda: self._setup.active - self._setup.active // 4,
             done=self._dispatch,
+        )
+        self.volume = Volume(spool, reactor, now)
+        self.volume.configure(setup.max_size, setup.max_per_sender)
+        self._endings = Endings(
+            spool=spool,
+            reporter=reporter,
+            reactor=reactor,
+            now=now,
+            random=random,
+            emit=emit,
+            policy=lambda: self._setup,
+            claim=self._holding.claim,
+            open_ids=self._holding.ids,
+            concluded=self._written,
+            look=self._refill.within,
+            volume=self.volume,
         )
         self._stopping = False
         self._idle: list[Deferred[None]] = []
         self._ticker: Any = None
-        self._renewed = (reactor.seconds(), now())
 
     # --- IQueue --------------------------------------------------------------------------------------------
 
-    def birth_claim(self, leads: Leads | None = None) -> Claim | None:
+    def birth_claim(self, leads: Leads | None = None, envelope: Envelope | None = None) -> Claim | None:
         """See ``IQueue``."""
         if not self._refill.running or self.schedule.size >= self._setup.active:
             self._refill.overflow = True
             return None
         if leads is not None:
-            now, room = self._reactor.seconds(), self._setup.active
-            for route in leads.routes:
-                if self.schedule.crowded(route.destination, now, room):
-                    return None
-        return self._claim()
-
-    def _claim(self) -> Claim:
-        return Claim(self._owner, self._now() + round(LEASE_SECONDS * 1000))
+            room, now = self._setup.active, self._reactor.seconds()
+            if no_room(self.schedule, self._holding, room, now, leads, envelope):
+                return None
+        return self._holding.claim()
 
     def take(self, lease: Lease | None, leads: Leads | None = None) -> None:
         """See ``IQueue``."""
         if lease is not None:
             if leads is not None and len(leads.recipients) == 1 and leads.router is self._setup.router:
                 # What most mail is: one recipient, routed a moment ago by the configuration in force.
-                self._leases[lease.token] = (lease, 1)
+                self._holding.add(lease)
                 self.schedule.add(Job(lease, leads.routes[0]))
+                if self.schedule.paused(leads.routes[0].destination):
+                    self.withdraw(lambda job: job.lease is lease)
             else:
                 self._take(lease)
             self._dispatch()
@@ -148,9 +172,27 @@ class Manager:
             # Nothing was claimed: it is held, due later, or there was no room.
             self.look_soon()
 
+    def withdraw(self, matches: Callable[[Job], bool]) -> int:
+        """Give back to the spool what waits in memory and matches; a change that is asked of the spool after this
+        reaches it.  How many leases."""
+        leases = withdraw(self.schedule, matches)
+        for lease in leases:
+            self._holding.concluded(lease)
+        if leases:
+            background(self._spool.release(leases), "release")
+        return len(leases)
+
+    def refuses(self, envelope: Envelope) -> Reply | None:
+        """See ``IQueue``."""
+        return self.volume.refuses(envelope)
+
+    def accepted(self, envelope: Envelope, recipients: int) -> None:
+        """See ``IQueue``."""
+        self.volume.accepted(envelope, recipients)
+
     async def flush(self, domain: str, subdomains: bool) -> int:
         """See ``IQueue``."""
-        count = await flush(self._spool, self.schedule, domain, subdomains, self._now())
+        count = await flush(self._spool, self.schedule, domain, subdomains)
         self.schedule.wake(self._reactor.seconds())
         self.poke()
         self._dispatch()
@@ -162,6 +204,8 @@ class Manager:
         """Begin; what waits in the spool is claimed as there is room, never loaded whole."""
         self._ticker = self._reactor.callLater(TICK, self._tick)
         self._refill.start()
+        self._endings.notices.start()
+        self.volume.tick()
 
     def poke(self) -> None:
         """The spool may have something due: a change by an operator, a report of ours, a start."""
@@ -174,14 +218,15 @@ class Manager:
     def configure(self, setup: Setup) -> None:
         """A new configuration: what waits is routed anew, what runs ends with the old one."""
         self._setup = setup
-        self.schedule.reconfigure()
+        self.volume.configure(setup.max_size, setup.max_per_sender)
+        self.schedule.reconfigure(Pace(setup.pace, setup.attempts, before=self.schedule.pace))
         surplus = []
         for job in [job for lane in self.schedule.lanes.values() for job in lane.drain()]:
             self.schedule.forget(len(job.recipients))
             if self.schedule.size < setup.active:
                 self._admit(job.lease)
             else:
-                self._concluded(job.lease)
+                self._holding.concluded(job.lease)
                 surplus.append(job.lease)
         if surplus:
             self._refill.overflow = True
@@ -193,8 +238,10 @@ class Manager:
         """Begin nothing new; give running deliveries ``deadline`` seconds; give back what waits."""
         self._stopping = True
         self._refill.stop()
-        if self._ticker is not None and self._ticker.active():
-            self._ticker.cancel()
+        self._endings.notices.stop()
+        for timer in (self._ticker, self._pacer):
+            if timer is not None and timer.active():
+                timer.cancel()
         waiting = [job.lease for lane in self.schedule.lanes.values() for job in lane.drain()]
         stops = [
             background(maybeDeferred(service.stop, deadline), "stop of a delivery service")
@@ -206,7 +253,7 @@ class Manager:
             await background(self._spool.release(waiting), "release")
         await gatherResults(stops)
         # Those of a configuration before, whose services are no longer ours to stop, have their time too.
-        if self._running or self._unwritten or self._routing:
+        if self._running or self._endings.unwritten or self._routing:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
@@ -215,9 +262,7 @@ class Manager:
 
     def _cut_off(self, stops: list[Deferred[Any]]) -> None:
         """The time is over."""
-        for work, _ in list(self._running.values()):
-            if work is not None:
-                work.cancel()
+        self._running.cancel()
         for stop in stops:
             stop.cancel()
         # A disk that takes no outcomes must not hold up the stop; the spool tries once more when it is closed.
@@ -226,8 +271,17 @@ class Manager:
     # --- from leases to jobs -------------------------------------------------------------------------------
 
     def _take(self, lease: Lease) -> None:
-        self._leases[lease.token] = (lease, len(lease.recipients))
+        self._holding.add(lease)
         self._admit(lease)
+
+    async def _take_untried(self, lease: Lease, put_off: float) -> None:
+        """Some of it is not tried now: it is early, or its destination rests and is looked at after ``put_off``."""
+        self._holding.add(lease)
+        ready, draft = sort_out(lease, self._setup.retry, self._now(), self._random, put_off)
+        if ready:
+            self._admit(narrowed(lease, ready))
+        if draft is not None:
+            await self._endings.end_untried(draft)
 
     def _admit(self, lease: Lease) -> None:
         self._routing += 1
@@ -245,6 +299,8 @@ class Manager:
             while setup is not self._setup:  # a reload while we wait for a table: once more
                 setup = self._setup
                 groups, troubles = await find_routes(setup.router, setup.answerer, lease)
+            if groups and self._endings.poison:
+                self._endings.poison.worked(ROUTING)
             parked = []
             for route, recipients in groups:
                 if self._parks(route, recipients):
@@ -254,14 +310,14 @@ class Manager:
                     _remove(left, recipients)
             for route, recipients in parked:
                 _remove(left, recipients)
-                await self._write(park(lease, route, recipients, self._now()))
+                await self._endings.write(park(lease, route, recipients, self._now()))
             for job, outcomes in without_route(lease, troubles):
                 _remove(left, job.recipients)
-                await self._end(job, outcomes)
-        except Exception:
+                await self._endings.end(job, outcomes)
+        except Exception as error:
             log.failure("{id} could not be routed; it is tried again", id=lease.message.id)
-            if left:
-                await self._put_off(lease, list(left.values()))
+            for job, outcomes in without_route(lease, [(recipient, error) for recipient in left.values()]):
+                await self._endings.end(job, outcomes)
         finally:
             self._routing -= 1
             self.schedule.forget(len(lease.recipients))
@@ -277,18 +333,12 @@ class Manager:
             self.schedule.add(Job(Lease(lease.token, lease.message, some, lease.until), route))
 
     def _parks(self, route: Route, recipients: list[Recipient]) -> bool:
-        """Held; or led to another destination than they waited for, which can take no more now."""
-        if route.hold:
+        """Held, or paused; or led to another destination than they waited for, which can take no more now."""
+        if route.hold or self.schedule.paused(route.destination):
             return True
         return recipients[0].destination != route.destination and self.schedule.crowded(
             route.destination, self._reactor.seconds(), self._setup.active
         )
-
-    async def _put_off(self, lease: Lease, recipients: list[Recipient]) -> None:
-        """Trouble that nobody foresaw: nothing was tried, and it is again after a while."""
-        delay = self._setup.retry.delay(1, self._random)
-        await self._write(put_off(lease, recipients, self._now() + round(delay * 1000)))
-        self._refill.within(delay)
 
     # --- one attempt ---------------------------------------------------------------------------------------
 
@@ -298,70 +348,88 @@ class Manager:
             return
         self._dispatching = True
         try:
-            while self._unwritten < UNWRITTEN:
+            while self._endings.unwritten < UNWRITTEN:
                 start = self.schedule.next(self._reactor.seconds())
                 if start is None:
                     break
                 self._start(start)
         finally:
             self._dispatching = False
+        self._wait_for_pace()
+
+    def _wait_for_pace(self) -> None:
+        """Be there when a gate lets the next through."""
+        when, timer = self.schedule.next_start(), self._pacer
+        if when is None or (timer is not None and timer.active() and timer.getTime() <= when):
+            return
+        if timer is not None and timer.active():
+            timer.cancel()
+        self._pacer = self._reactor.callLater(max(when - self._reactor.seconds(), LEAST_WAIT), self._dispatch)
+
+    def limited(self, destination: Destination) -> Limited:
+        """What keeps the mail of a destination from going faster now."""
+        if self._endings.unwritten >= UNWRITTEN:
+            return Limited(Limit.DISK, "outcomes wait to be written")
+        return self.schedule.limited(destination, self._reactor.seconds())
 
     def _start(self, start: Start) -> None:
-        self._attempts += 1
-        number = self._attempts
-        # Known before it runs: it may end at once.
-        self._running[number] = (None, self._reactor.seconds() + self._setup.attempt_time)
-        run = drive(self._attempt(start, number), self._attempted)
-        if run is not None and number in self._running:
-            self._running[number] = (run, self._running[number][1])
+        deadline = self._reactor.seconds() + self._setup.attempt_time
+        self._running.start(lambda number: self._attempt(start, number, deadline), deadline)
 
-    def _attempted(self, result: Failure | None) -> None:
-        if isinstance(result, Failure):
-            log.failure("an attempt failed", failure=result)
-
-    async def _attempt(self, start: Start, number: int) -> None:
+    async def _attempt(self, start: Start, number: int, deadline: float) -> None:
         """Deliver, free the slot, conclude, write.  Whatever goes wrong, the recipients are deferred."""
         job = start.job
+        service = self._setup.services.get(job.route.destination.service)
+        passage = self._passage(start) if self.schedule.pace.at_connect else None
+        batch = Batch(job.lease.message, job.recipients, job.route, deadline, passage)
         try:
-            outcomes = await self._deliver(job, self._running[number][1])
+            outcomes, shut = await attempt(service, batch, self._endings.poison, self._now, self._reactor.seconds)
         finally:
-            del self._running[number]
-        self._free(start, worst_scope(outcomes))
+            self._running.ended(number)
+        if shut is not None:
+            job = self._put_back(start, batch, shut)
+        else:
+            self._free(start, outcomes, () if passage is None else passage.used)
         self._dispatch()  # the slot is free now; the outcome is written meanwhile
         try:
-            await self._end(job, outcomes)
+            if outcomes:
+                await self._endings.end(job, outcomes)
         finally:
             self.schedule.forget(len(job.recipients))
             self._after(start.lane)
 
-    async def _deliver(self, job: Job, deadline: float) -> list[Outcome]:
-        service = self._setup.services.get(job.route.destination.service)
-        batch = Batch(job.lease.message, job.recipients, job.route, deadline)
-        reply = SILENT
-        try:
-            if service is None:
-                raise LookupError(job.route.destination.service)
-            if overdue(job.lease.message.envelope, self._now()):
-                batch.report_all(Status.EXPIRED, TOO_LATE, Scope.MESSAGE)
-            else:
-                await service.deliver(batch)
-        except MailFailure as failure:
-            reply = failure.reply
-        except CancelledError:
-            reply = OVERDUE if self._reactor.seconds() >= deadline else STOPPED
-        except Exception as error:
-            reply = LOCAL_ERROR
-            log.failure(
-                "delivery of {id} by {service} failed: {error}",
-                id=job.lease.message.id,
-                service=str(job.route.destination),
-                error=str(error),
-            )
-        return batch.close(reply)
+    def _passage(self, start: Start) -> Passage:
+        return Passage(self.schedule, start, self._reactor.seconds, self._stir)
 
-    def _free(self, start: Start, scope: Scope | None) -> None:
+    def _stir(self, gate: Gate) -> None:
+        """A gate may let somebody through."""
+        self.schedule.stir(gate, self._reactor.seconds())
+        self._dispatch()
+
+    def _put_back(self, start: Start, batch: Batch, shut: Gate) -> Job:
+        """Our own pace held up the recipients that have no outcome.  Returns the job with the others."""
+        job, left = start.job, batch.pending
+        self.schedule.put_back(start, Job(narrowed(job.lease, left), job.route), shut, self._reactor.seconds())
+        if self._stopping:
+            self._give_back(start.lane)
+        return Job(narrowed(job.lease, [one for one in job.recipients if one not in left]), job.route)
+
+    def _give_back(self, lane: Lane) -> None:
+        """What waits there in memory goes back to the spool."""
+        waiting = [job.lease for job in lane.drain()]
+        for lease in waiting:
+            self.schedule.forget(len(lease.recipients))
+            self._holding.concluded(lease)
+        if waiting:
+            background(self._spool.release(waiting), "release")
+
+    def _free(self, start: Start, outcomes: list[Outcome], through: tuple[Gate, ...]) -> None:
         now = self._reactor.seconds()
-        rest = self.schedule.done(start, scope, now)
+        first, scope = outcomes[0], worst_scope(outcomes)
+        refused, setback = False, None
+        if first.status is Status.DEFERRED or scope is not None:
+            refused, setback = judge(outcomes, scope)
+        rest = self.schedule.done(start, scope, now, refused=refused, setback=setback, through=through)
         if not rest:
             return
         lane = start.lane
@@ -369,61 +437,13 @@ class Manager:
             events.SUSPENDED(destination=str(lane.destination), seconds=round(rest), reason="trouble of the host"),
             "",
         )
-        waiting = [job.lease for job in lane.drain()]
-        for lease in waiting:
-            self.schedule.forget(len(lease.recipients))
-            self._concluded(lease)
+        self._give_back(lane)
         lane.due_more = True
-        if waiting:
-            background(self._spool.release(waiting), "release")
         self._refill.within(rest)
 
-    async def _end(self, job: Job, outcomes: list[Outcome]) -> None:
-        try:
-            conclusion = await conclude(
-                job, outcomes, self._setup.retry, self._reporter, now=self._now(), random=self._random
-            )
-        except Exception:
-            # Nothing fails whose report could not be written: it waits, and is tried again.
-            log.failure("the outcome of {id} could not be concluded; it is tried again", id=job.lease.message.id)
-            due = self._now() + round(self._setup.retry.delay(1, self._random) * 1000)
-            ended = tuple(o for o in outcomes if o.status.final and o.status not in (Status.FAILED, Status.EXPIRED))
-            delivered = {outcome.recipient for outcome in ended}
-            following = {
-                r.id: Next(due, job.route.destination, r.hold, r.progress)
-                for r in job.recipients
-                if r.id not in delivered
-            }
-            conclusion = Conclusion(Result(lease=job.lease, outcomes=ended, next=following), due)
-        await self._write_conclusion(conclusion)
-
-    async def _write_conclusion(self, conclusion: Conclusion) -> None:
-        await self._write(conclusion.result)
-        for event in conclusion.result.events:
-            self._emit(event, conclusion.result.lease.message.id)
-        if conclusion.result.spawned:
-            self.poke()
-        elif conclusion.due is not None:
-            self._refill.within((conclusion.due - self._now()) / 1000)
-
-    async def _write(self, result: Result) -> None:
-        self._unwritten += 1
-        try:
-            lost = await self._spool.finish((result,))
-            for lease in lost:
-                log.error("the lease of {id} was lost: its outcome is not written", id=lease.message.id)
-        finally:
-            self._unwritten -= 1
-            self._concluded(result.lease)
-            self._note_idle()
-
-    def _concluded(self, lease: Lease) -> None:
-        whole, open_ = self._leases.get(lease.token, (lease, 0))
-        open_ -= len(lease.recipients)
-        if open_ > 0:
-            self._leases[lease.token] = (whole, open_)
-        else:
-            self._leases.pop(lease.token, None)
+    def _written(self, lease: Lease) -> None:
+        self._holding.concluded(lease)
+        self._note_idle()
 
     def _after(self, lane: Lane) -> None:
         """Something ended: use its slot, and fetch more where the spool has more."""
@@ -434,7 +454,7 @@ class Manager:
         self._refill.after(lane)
 
     def _note_idle(self) -> None:
-        if self._idle and not (self._running or self._unwritten or self._routing):
+        if self._idle and not (self._running or self._endings.unwritten or self._routing):
             self._end_wait()
 
     def _end_wait(self) -> None:
@@ -447,24 +467,11 @@ class Manager:
     def _tick(self) -> None:
         self._ticker = self._reactor.callLater(TICK, self._tick)
         now = self._reactor.seconds()
-        for work, deadline in list(self._running.values()):
-            if now >= deadline and work is not None:
-                work.cancel()
+        self._running.cancel(now)
         self.schedule.wake(now)
-        background(self._keep(), "renewing leases")
+        background(self._holding.keep(), "renewing leases")
+        self.volume.tick()
         self._dispatch()
-
-    async def _keep(self) -> None:
-        """Renew the leases when a third of their time is over, by either clock: their end is wall time, which jumps."""
-        seconds, now = self._reactor.seconds(), self._now()
-        third = LEASE_SECONDS / 3
-        if seconds - self._renewed[0] < third and abs(now - self._renewed[1]) < third * 1000:
-            return
-        leases = [lease for lease, _ in self._leases.values()]
-        for lease in await self._spool.renew(leases, now + round(LEASE_SECONDS * 1000)):
-            # Being finished just now; or lost, then ``finish`` will say so.
-            self._leases.pop(lease.token, None)
-        self._renewed = (seconds, now)
 
     def _limit_of(self, route: Route) -> int:
         service = self._setup.services.get(route.destination.service)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +26,9 @@ from mta.spool.values import Lease, Next, Result
 
 log = Logger()
 
+#: The stage of an attempt that did not get beyond its route.
+ROUTING: Final = "routing"
+
 Groups = list[tuple[Route, list[Recipient]]]
 Troubles = list[tuple[Recipient, Exception]]
 
@@ -40,7 +43,11 @@ async def find_routes(router: IRouter, answerer: Answerer, lease: Lease) -> tupl
             if "bounce" in recipient.progress:
                 # An operator gave it up: see ChangeKind.BOUNCE.
                 raise failed_at_routing(recipient.progress["bounce"])
-            route = resolve(partial(router.route, recipient.address, recipient.destination), facts, answerer)
+            via = recipient.progress.get("via")
+            if via:  # by an operator: see ChangeKind.REROUTE
+                route: Any = Route(destination=Destination(*via), reasons=(events.RULE(rule="rerouted"),))
+            else:
+                route = resolve(partial(router.route, recipient.address, recipient.destination), facts, answerer)
             if not isinstance(route, Route):
                 route = await route
         except Exception as error:
@@ -65,14 +72,6 @@ def park(lease: Lease, route: Route, recipients: Sequence[Recipient], now: int) 
     )
 
 
-def put_off(lease: Lease, recipients: Sequence[Recipient], due: int) -> Result:
-    """Untried, where they are, until ``due``."""
-    return Result(
-        lease=narrowed(lease, recipients),
-        next={r.id: Next(due, r.destination, r.hold, r.progress) for r in recipients},
-    )
-
-
 def without_route(lease: Lease, troubles: Troubles) -> list[tuple[Job, list[Outcome]]]:
     """Those that cannot be routed, each place where they wait at once: one report for all of them."""
     places: dict[Destination, list[tuple[Recipient, Outcome]]] = {}
@@ -81,7 +80,10 @@ def without_route(lease: Lease, troubles: Troubles) -> list[tuple[Job, list[Outc
             log.failure("routing of {address} failed", failure=Failure(error), address=str(recipient.address))
         reply = failure_reply(error)
         status = Status.FAILED if reply.permanent else Status.DEFERRED
-        outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt={"stage": "routing"})
+        attempt = {"stage": ROUTING}
+        if not isinstance(error, MailFailure):
+            attempt["error"] = f"{type(error).__name__}: {error}"
+        outcome = Outcome(recipient=recipient.id, status=status, reply=reply, attempt=attempt)
         places.setdefault(recipient.destination, []).append((recipient, outcome))
     return [
         (

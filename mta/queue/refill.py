@@ -1,8 +1,10 @@
 """Fetches what is due from the spool into the active set, per destination and in slices.
 
 Contract: a destination gets a slice only while few of its recipients wait in memory and it does not rest; a full
-active set is never filled further.  The spool is looked at when something falls due, when somebody says so, and at
-least every ``LONGEST_SLEEP`` seconds whatever the timers say: the wall clock may jump.
+active set is never filled further, and the next pass begins with who had no room.  What is due while its destination
+rests, or is paused, is looked at without an attempt (``mta.queue.untried``).  The spool is looked at when something
+falls due, when somebody says so, and at least every ``LONGEST_SLEEP`` seconds whatever the timers say: the wall clock
+may jump.
 How it fails: a spool that cannot be asked is asked again after ``TROUBLE_PAUSE``.
 """
 
@@ -17,8 +19,9 @@ from twisted.logger import Logger
 from mta.envelope import Destination
 from mta.interfaces import ISpool
 from mta.queue.schedule import Lane, Schedule
+from mta.queue.untried import looked_at_only
 from mta.reply import MailFailure
-from mta.spool.values import Claim, Due, Lease
+from mta.spool.values import ID_SHIFT, Change, ChangeKind, Claim, Due, Lease, PageKey, Selection, id_text
 from mta.waiting import background
 
 log = Logger()
@@ -30,12 +33,20 @@ LOOK_SOON: Final = 0.5
 SLICE: Final = 200
 LOW: Final = SLICE // 4
 DUE_PAGE: Final = 100
+#: Milliseconds between two slices of a destination that rests.
+SLICE_PAUSE: Final = 1000
+#: Seconds until the next look at what waits for a destination that is paused.
+PAUSE_LOOK: Final = 60.0
+#: A clock that is set back by so many milliseconds is minded; a message from so far ahead came by a wrong one.
+SET_BACK: Final = 600_000
+FUTURE: Final = 3_600_000
 
 
 class Refill:
     """See the module's text.  ``claim`` makes the claim for a lease, ``keep`` renews those that there are, for a
     spool gives away what is over by the wall clock, ``take`` gets each lease, ``room`` is how many
-    recipients the active set may hold, ``done`` is called after each look."""
+    recipients the active set may hold, ``done`` is called after each look.  ``untried`` gets a lease of which not all
+    is to be tried now, with the seconds until the next look at it where its destination rests."""
 
     def __init__(
         self,
@@ -47,6 +58,7 @@ class Refill:
         claim: Callable[[], Claim],
         keep: Callable[[], Awaitable[None]],
         take: Callable[[Lease], None],
+        untried: Callable[[Lease, float], Awaitable[None]],
         room: Callable[[], int],
         done: Callable[[], None],
     ) -> None:
@@ -57,12 +69,15 @@ class Refill:
         self._claim_made = claim
         self._keep = keep
         self._take = take
+        self._untried = untried
         self._room = room
         self._done = done
         self._timer: Any = None
         self._looking = False
         self._again = False
         self._running = False
+        self._begin: Due | None = None  # where the next pass begins, so that who comes last is not always last
+        self._ahead: int | None = None  # milliseconds of the wall clock over the monotonic one, at the last look
         self.overflow = False  # something stayed in the spool because the active set was full
 
     def start(self) -> None:
@@ -111,6 +126,7 @@ class Refill:
             self._schedule.wake(self._reactor.seconds())
             self.overflow = False
             await self._keep()
+            await self._mind_the_clock()
             wait = (await self._claim_due() - self._now()) / 1000
         except MailFailure as failure:
             log.warn("the spool could not be asked: {failure}", failure=str(failure))
@@ -133,39 +149,84 @@ class Refill:
             # What was due is taken: look once more, for when the rest of these destinations falls due.
 
     async def _pass(self) -> tuple[int, int]:
-        """Once over all destinations: when the next falls due that is not now, and how many were claimed."""
-        after: Due | None = None
+        """Once over all destinations: when the next falls due that is not now, and how many were claimed.
+
+        It begins with the one that had no room the last time, and ends where it began.
+        """
+        begin, self._begin = self._begin, None
+        before, wrapped, full = begin, begin is None, False
         soonest, claimed = self._now() + round(LONGEST_SLEEP * 1000), 0
-        while self._running:
-            if self._schedule.size >= self._room():
-                self.overflow = True
-                break
-            page = await self._spool.due(self._now(), after, DUE_PAGE)
+        while self._running and not full:
+            page = await self._spool.due(self._now(), before, DUE_PAGE)
             for due in page:
                 if due.first_due > self._now():
                     soonest = min(soonest, due.first_due)
+                elif wrapped and begin is not None and due.first_due > begin.first_due:
+                    return soonest, claimed
+                elif rest := self._rests(due.destination):
+                    soonest = min(soonest, await self._look_at(due.destination, rest))
                 elif self._schedule.size < self._room():
                     claimed += await self._claim(due.destination)
-                else:
-                    self.overflow = True
+                elif not full:
+                    full, self.overflow, self._begin = True, True, before
+                before = due
             if len(page) < DUE_PAGE:
-                break
-            after = page[-1]
+                if wrapped:
+                    break
+                before, wrapped = None, True
         return soonest, claimed
 
-    async def _claim(self, destination: Destination) -> int:
+    async def _mind_the_clock(self) -> None:
+        """Where the clock was set back what waits would wait for times that do not come soon: it is due at once.  (What
+        is to wait until a time, RFC 4865, is put back by ``mta.queue.untried``.)"""
+        now, seconds = self._now(), round(self._reactor.seconds() * 1000)
+        ahead, self._ahead = self._ahead, now - seconds
+        if ahead is None:
+            # What arrived in the future did so by another clock, before we were started.
+            future = PageKey(id_text((now + FUTURE) << ID_SHIFT), 0)
+            back = bool(await self._spool.page(Selection(), future, 1))
+        else:
+            back = self._ahead < ahead - SET_BACK
+        if back:
+            log.warn("the clock was set back: all that waits is tried now")
+            await self._spool.change(Selection(), Change(ChangeKind.RETRY), "the clock")
+
+    def _rests(self, destination: Destination) -> float:
+        """For how many seconds nothing may be tried there; 0: it may."""
+        if self._schedule.paused(destination):
+            return PAUSE_LOOK
         lane = self._schedule.lanes.get(destination)
-        if lane is not None and (self._reactor.seconds() < lane.window.rests_until or lane.recipients >= LOW):
-            lane.due_more = True  # fetched when it is low, or has rested
+        rest = 0.0 if lane is None else lane.window.rests_until - self._reactor.seconds()
+        return max(rest, 1.0) if rest > 0 else 0.0
+
+    async def _claim(self, destination: Destination) -> int:
+        """A slice for a destination; returns how many recipients."""
+        lane = self._schedule.lanes.get(destination)
+        if lane is not None and lane.recipients >= LOW:
+            lane.due_more = True  # fetched when it is low
             return 0
-        owner, until = self._claim_made()
-        leases = await self._spool.claim(owner, destination, self._now(), until, SLICE)
-        claimed = 0
-        for lease in leases:
-            claimed += len(lease.recipients)
-            self._take(lease)
+        claimed = await self._slice(destination)
         lane = self._schedule.lanes.get(destination)
         if lane is not None:
             lane.due_more = claimed >= SLICE
         self._done()
         return claimed
+
+    async def _look_at(self, destination: Destination, rest: float) -> int:
+        """A slice of what is due while its destination rests, for what is to be said and done without an attempt;
+        returns when to come again."""
+        lane = self._schedule.lanes.get(destination)
+        if lane is not None:
+            lane.due_more = True  # fetched when it has rested
+        looked = await self._slice(destination, rest)
+        return self._now() + (SLICE_PAUSE if looked >= SLICE else round(LONGEST_SLEEP * 1000))
+
+    async def _slice(self, destination: Destination, rest: float = 0.0) -> int:
+        owner, until = self._claim_made()
+        leases = await self._spool.claim(owner, destination, self._now(), until, SLICE)
+        for lease in leases:
+            if rest or looked_at_only(lease, self._now()):
+                await self._untried(lease, rest)
+            else:
+                self._take(lease)
+        return sum(len(lease.recipients) for lease in leases)

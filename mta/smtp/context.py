@@ -108,6 +108,7 @@ class Context:
     now: Callable[[], int]
     emit: Callable[[Event, str], None]
     banner: Reply
+    queue_limited: bool = False  # the queue is to be asked whether more may wait
     tell_strangers: bool = False  # of success and delay, as those who have a right are told
     lmtp: bool = False  # the listener speaks LMTP (RFC 2033)
     tls: ListenerTls | None = None  # None: it does not

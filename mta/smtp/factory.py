@@ -45,9 +45,12 @@ class Connections:
         self.by_client: Counter[str] = Counter()
         self.tls = 0  # handshakes that came to their end since the start
         self.tls_failed = 0  # and those that did not
+        self.refused: Reply | None = None  # what every new connection is told: an operator wants no mail now
 
     def refusal(self, client: str, total_limit: int, client_limit: int) -> Reply | None:
         """The reply for a connection over a limit, else None."""
+        if self.refused is not None:
+            return self.refused
         if self.total >= total_limit:
             return replies.TOO_MANY_CONNECTIONS
         if client and self.by_client[client_key(client)] >= client_limit:

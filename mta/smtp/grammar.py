@@ -155,7 +155,7 @@ def _parameters(text: str, utf8: bool = False) -> Parameters:
             raise PermanentFailure(replies.PARAMETER_SYNTAX)
         keyword = match[1].upper()
         if keyword in found:
-            raise PermanentFailure(replies.PARAMETER_SYNTAX)
+            raise PermanentFailure(replies.repeated_parameter(keyword))
         found[keyword] = match[2]
     return found
 

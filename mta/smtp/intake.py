@@ -96,7 +96,9 @@ class MessageIntake:
             # It will be refused at its end: nothing more is kept.
             _drop(session, transaction)
             return None
-        charge = min(len(piece), IN_MEMORY - transaction.charged)
+        # The header section is kept apart, to its end; a short one is not worth counting twice.
+        most = IN_MEMORY + len(transaction.header) + transaction.kept
+        charge = min(len(piece), most - transaction.charged)
         transaction.charged += charge
         session.context.memory.used += charge
         assert transaction.incoming is not None
@@ -147,8 +149,9 @@ def _drop(session: Session, transaction: Transaction) -> None:
     if transaction.incoming is not None:
         transaction.incoming.abort()
         transaction.incoming = None
-    session.context.memory.used -= transaction.charged
-    transaction.charged = 0
+    transaction.header, transaction.header_done = b"", True  # nobody will look at it
+    session.context.memory.used -= transaction.charged - transaction.kept
+    transaction.charged = transaction.kept
 
 
 def begin_message(session: Session, transaction: Transaction) -> Reply | None:

@@ -11,7 +11,8 @@ Limits: those of the RFCs on each value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -69,6 +70,17 @@ def _wrong() -> PermanentFailure:
     return PermanentFailure(replies.PARAMETER_SYNTAX)
 
 
+@contextmanager
+def _named(keyword: str) -> Iterator[None]:
+    """Whatever is wrong is said of this parameter."""
+    try:
+        yield
+    except PermanentFailure as failure:
+        if failure.reply is replies.PARAMETER_SYNTAX:
+            raise PermanentFailure(replies.bad_parameter(keyword)) from None
+        raise
+
+
 def read_mail(parameters: Mapping[str, str | None]) -> Wishes:
     """The parameters of MAIL (keywords in capitals, each once), SIZE and BODY left aside."""
     wishes = Wishes()
@@ -78,11 +90,12 @@ def read_mail(parameters: Mapping[str, str | None]) -> Wishes:
         reader = _MAIL.get(keyword)
         if reader is None:
             # RFC 5321 4.1.1.11
-            raise PermanentFailure(replies.UNKNOWN_PARAMETER)
-        reader(wishes, value)
+            raise PermanentFailure(replies.unknown_parameter(keyword))
+        with _named(keyword):
+            reader(wishes, value)
     if wishes.hold_for and wishes.hold_until:
         # RFC 4865 4.2: one of the two.
-        raise _wrong()
+        raise PermanentFailure(replies.repeated_parameter("HOLDFOR or HOLDUNTIL"))
     return wishes
 
 
@@ -93,12 +106,13 @@ def read_rcpt(parameters: Mapping[str, str | None]) -> tuple[str, str]:
     """
     orcpt = notify = ""
     for keyword, value in parameters.items():
-        if keyword == "NOTIFY":
-            notify = parse_notify(value)
-        elif keyword == "ORCPT":
-            orcpt = parse_orcpt(value)
-        else:
-            raise PermanentFailure(replies.UNKNOWN_PARAMETER)
+        with _named(keyword):
+            if keyword == "NOTIFY":
+                notify = parse_notify(value)
+            elif keyword == "ORCPT":
+                orcpt = parse_orcpt(value)
+            else:
+                raise PermanentFailure(replies.unknown_parameter(keyword))
     return orcpt, notify
 
 
@@ -140,14 +154,14 @@ def _character(match: re.Match[str]) -> str:
 def parse_size(value: str | None) -> int:
     """SIZE of MAIL: 1 to 20 digits (RFC 1870 3)."""
     if value is None or not (value.isascii() and value.isdigit()) or len(value) > 20:
-        raise _wrong()
+        raise PermanentFailure(replies.bad_parameter("SIZE"))
     return int(value)
 
 
 def parse_body(value: str | None) -> str:
     """BODY of MAIL, in capitals (RFC 6152 3, RFC 3030 3)."""
     if value is None or value.upper() not in BODIES:
-        raise _wrong()
+        raise PermanentFailure(replies.bad_parameter("BODY"))
     return value.upper()
 
 

@@ -48,10 +48,9 @@ VRFY_SYNTAX: Final = of(501, "5.5.4", "Syntax: VRFY address")
 EXPN_SYNTAX: Final = of(501, "5.5.4", "Syntax: EXPN address")
 ETRN_SYNTAX: Final = of(501, "5.5.4", "Syntax: ETRN domain.example, or ETRN @domain.example for all below it too")
 ETRN_IN_TRANSACTION: Final = of(503, "5.5.1", "Not in a mail transaction")
-PARAMETER_SYNTAX: Final = of(501, "5.5.4", "A parameter is not well formed or given twice")
+PARAMETER_SYNTAX: Final = of(501, "5.5.4", "A parameter is not well formed")
 SENDER_NEEDS_SMTPUTF8: Final = of(550, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8")
 RECIPIENT_NEEDS_SMTPUTF8: Final = of(553, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8 of MAIL")
-UNKNOWN_PARAMETER: Final = of(555, "5.5.4", "A parameter is not recognized")
 SAY_LHLO: Final = of(500, "5.5.1", "This is LMTP (RFC 2033): say LHLO")
 BAD_ATTRIBUTE: Final = of(501, "5.5.4", "An attribute is not known, not well formed or given twice")
 ONLY_QUIT: Final = of(503, "5.5.1", "You were refused; say QUIT")
@@ -85,6 +84,20 @@ HAS_NUL: Final = of(554, "5.6.0", "The message has a NUL octet")
 DATA_LINE_TOO_LONG: Final = of(554, "5.6.0", "The message has a line that is too long")
 TOO_MANY_HOPS: Final = of(554, "5.4.6", "Too many hops: the message is in a loop")
 COMMIT_FAILED: Final = of(451, "4.3.0", "The message could not be stored, try again later")
+
+
+def bad_parameter(keyword: str) -> Reply:
+    """RFC 5321 4.1.1.11: its value is wrong, or it lacks one, or has one that it should not."""
+    return of(501, "5.5.4", f"The parameter {keyword} is not well formed")
+
+
+def repeated_parameter(keyword: str) -> Reply:
+    return of(501, "5.5.4", f"The parameter {keyword} stands twice")
+
+
+def unknown_parameter(keyword: str) -> Reply:
+    """RFC 5321 4.1.1.11."""
+    return of(555, "5.5.4", f"The parameter {keyword} is not recognized")
 
 
 def bad_sender(why: str) -> Reply:

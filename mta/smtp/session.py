@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from twisted.internet.defer import Deferred
+
 from mta import events
 from mta.envelope import Origin, Right
 from mta.reply import Reply
@@ -26,6 +28,8 @@ from mta.smtp.turns import Turns
 
 #: What a client does after a refused session gets little time: to read our 421.
 CLOSING_TIME = 30.0
+#: And less when the service stops: meanwhile nobody is served.
+STOPPING_TIME = 2.0
 
 
 class Handshake:
@@ -53,6 +57,7 @@ class Session(Turns):
         "idle_commands",
         "messages",
         "origin",
+        "pause",
         "port",
         "reverse_name",
         "rights",
@@ -80,6 +85,7 @@ class Session(Turns):
         self.idle_commands = 0
         self.messages = 0
         self.transactions = 0
+        self.pause: Deferred[None] | None = None  # we let the client wait, for nothing but time (patience.py)
         self.committing = False  # the message had its final dot and is on its way into the spool
         now = context.seconds()
         self.session_deadline = now + context.limits.session_timeout
@@ -132,8 +138,12 @@ class Session(Turns):
     def shut_down(self) -> None:
         """The service stops: 421, after the command under way has had its reply (RFC 5321 3.8)."""
         self._stopping = True
+        if self._closing:
+            self.deadline = min(self.deadline, self.context.seconds() + STOPPING_TIME)
         if self._waiting is None or self.handshake is not None:
             self.close(replies.SHUTTING_DOWN)
+        elif self.pause is not None:
+            self.pause.cancel()
 
     def close(self, last: Reply | None = None) -> None:
         """Say a last word, then end the connection."""
@@ -150,7 +160,7 @@ class Session(Turns):
         if self.tls:
             # Twisted's TLS says that it closes only once nobody is registered who might still write.
             self._transport.unregisterProducer()
-        self.deadline = self.context.seconds() + CLOSING_TIME
+        self.deadline = self.context.seconds() + (STOPPING_TIME if self._stopping else CLOSING_TIME)
         self._transport.loseConnection()
 
     # --- what commands use ---------------------------------------------------------------------------------
@@ -226,6 +236,8 @@ class Session(Turns):
         self._waiting, self._must_read = Handshake(greet), True
         self.deadline = min(self.context.seconds() + tls.handshake_timeout, self.session_deadline)
         self._transport.startTLS(tls.creator)
+        # Twisted's TLS does not know that we were asked to wait before it: it would never ask us to go on.
+        self._blocked = False
         if self._paused:
             self._paused = False
             self._transport.resumeProducing()

@@ -67,8 +67,9 @@ def become(session: Session, named: Named) -> Reply:
         if refusal is not None:
             return refusal
     if client != session.client:
-        # What is known of another is not known of this one.
+        # What is known of another is not known of this one, and what that one may is not for this one.
         standing.named, session.reverse_name, session.port = False, "", 0
+        standing.login = ""
         session.client = client
     if named.port is not None:
         session.port = named.port

@@ -50,6 +50,7 @@ class Transaction:
         "header_done",
         "header_too_big",
         "incoming",
+        "kept",
         "recipients",
         "refused",
         "reverse_path",
@@ -75,6 +76,7 @@ class Transaction:
         self.too_big = False
         self.trouble: Exception | None = None  # why the octets could not be kept: told at the end of data
         self.charged = 0  # octets charged to the memory budget
+        self.kept = 0  # those of them that are for recipients
 
     def note_header(self, octets: bytes, limit: int) -> None:
         """Collect the header section from the octets of the message, in order."""

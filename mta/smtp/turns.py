@@ -6,13 +6,14 @@ Contract: exactly one reply to each command, in order, however the input was cut
 other is looked at, and a client that goes on sending is paused.  All replies to one segment go out in one
 write (RFC 2920 3.2).  No exception leaves it.
 How it fails: what a command raises becomes its reply; unknown trouble is 451 and is logged.
-Limits: one piece of what the network gave is kept of a client that sends while its turn is over.
+Limits: one piece of what the network gave is kept of a client that sends while its turn is over; after ``AT_ONCE``
+commands in a row it is the others' turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -31,6 +32,11 @@ log = Logger()
 
 #: A command by its name in capitals, by SMTP or LMTP; what it takes first is the session.
 Find: TypeAlias = Callable[[bytes, bool], Callable[[Any, bytes], Any]]
+
+
+#: Commands of one client until all others have had their turn.  A segment may hold thousands of
+#: tiny ones: with fifty such clients nobody else would be served for seconds.
+AT_ONCE: Final = 250
 
 
 class Waited(Protocol):
@@ -136,6 +142,7 @@ class Turns:
             self._data(self.intake, octets)
         else:
             self._splitter.feed(octets)
+        left = AT_ONCE
         while self._waiting is None and not self._closing:
             if self.intake is not None:
                 if not self._splitter.waiting:
@@ -143,6 +150,11 @@ class Turns:
                 wanted = self.intake.wanted
                 self._data(self.intake, self._splitter.take_rest() if wanted is None else self._splitter.take(wanted))
                 continue
+            # Between commands alone: octets of a message must not be left behind, or later ones would overtake them.
+            if not left:
+                self._wait(self._others(), b"")
+                break
+            left -= 1
             try:
                 line = self._splitter.next_line()
             except BadLine as error:
@@ -153,6 +165,10 @@ class Turns:
                 break
             self._command(line)
         self._flush()
+
+    async def _others(self) -> None:
+        """Their turn."""
+        await self.context.sleep(0.0)
 
     def _command(self, line: bytes) -> None:
         verb, _, argument = line.rstrip(b" \t").partition(b" ")

@@ -4,7 +4,8 @@ Contract: the copy is of one moment: every message in it has its body.  It needs
 runs: all body files are linked first, then the database is held still, then those that are new are linked;
 where one of them ended just between, this begins again.  Files are linked where the target is on the same
 file system (they never change), else copied; all is synced before it returns.
-Failure: ``SpoolUnusable`` for a target that is not empty or cannot be written; a part of a copy stays there.
+Failure: ``SpoolUnusable`` for a target that is not empty or cannot be written.  A part of a copy stays there, which
+nothing takes for a whole one: the database gets its name last, when all else is synced.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def copy_spool(source: SpoolReader, target: str | os.PathLike[str], worker: int 
         if path.exists() and any(path.iterdir()):
             raise SpoolUnusable(f"{path} is not empty: give a folder that does not exist yet")
         folders = Folders(path, worker)
-        folders.prepare()
-        _take_bodies(source.folder, source.folder.numbers(), folders.body)
+        folders.make()
+        take_bodies(source.folder, source.folder.numbers(), folders.body)
         for _ in range(TRIES):
             # One read transaction: what is written meanwhile neither restarts the copy nor gets into it.
             with source.snapshot() as db:
-                if _take_bodies(source.folder, list(external_bodies(db)), folders.body):
-                    count = _copy_database(db, folders.database)
+                if take_bodies(source.folder, list(external_bodies(db)), folders.body):
+                    count = copy_database(db, folders)
                     break
         else:
             raise SpoolUnusable(f"cannot copy the spool to {path}: its bodies come and go too fast; try again")
@@ -57,23 +58,33 @@ def copy_spool(source: SpoolReader, target: str | os.PathLike[str], worker: int 
         if isinstance(error, SpoolUnusable):
             raise
         raise SpoolUnusable(f"cannot copy the spool to {path}: {error}") from error
-    for folder in (folders.body, folders.root, folders.spool, folders.state):
-        sync_folder(folder)
     return count
 
 
-def _copy_database(db: sqlite3.Connection, target: Path) -> int:
-    copy = connect(str(target))
+def copy_database(db: sqlite3.Connection, folders: Folders) -> int:
+    """Copy it, and give it its name when all that belongs to it is on disk; returns how many messages."""
+    part = folders.database.with_suffix(".part")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    copy = connect(str(part))
     try:
         db.backup(copy, pages=1024)
         copy.execute("PRAGMA journal_mode = WAL")
         count: int = copy.execute("SELECT count(*) FROM message").fetchone()[0]
     finally:
         copy.close()
+    name(part, folders)
     return count
 
 
-def _take_bodies(source: BodyFolder, numbers: list[int], target: Path) -> bool:
+def name(part: Path, folders: Folders) -> None:
+    """The database, closed and whole, becomes that of the folder."""
+    for folder in (folders.body, folders.root, folders.spool, folders.state):
+        sync_folder(folder)
+    os.rename(part, folders.database)
+    sync_folder(folders.root)
+
+
+def take_bodies(source: BodyFolder, numbers: list[int], target: Path) -> bool:
     """Link or copy those that are not there yet; False if one has gone."""
     whole = True
     for number in numbers:

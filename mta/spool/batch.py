@@ -70,6 +70,7 @@ class Rows:
         "notices_freed",
         "recipients",
         "replaced",
+        "revived",
         "staging",
         "totals",
     )
@@ -80,6 +81,7 @@ class Rows:
         self.staging: list[tuple[int]] = []
         self.recipients: list[tuple[Any, ...]] = []
         self.replaced: list[tuple[Any, ...]] = []
+        self.revived: list[Pair] = []
         self.freed: list[Pair] = []
         self.ended: list[Pair] = []
         self.history: list[tuple[Any, ...]] = []
@@ -133,6 +135,8 @@ class Rows:
             write_many(db, "INSERT OR REPLACE INTO notice VALUES ", "(?,?,0)", self.notices)
         if self.notices_freed:
             write_pairs(db, "UPDATE notice SET state = 0 WHERE", self.notices_freed)
+        if self.revived:
+            write_pairs(db, "DELETE FROM history WHERE", self.revived)
         if self.notices_done:
             write_pairs(db, "DELETE FROM notice WHERE", self.notices_done)
 

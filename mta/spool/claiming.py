@@ -51,7 +51,11 @@ class LeaseJob(Job, ABC):
             else:
                 pairs.extend([(number, n) for n in ns])
         write_pairs(store.db, self._mark, pairs)
+        self._marked(store)
         return []
+
+    def _marked(self, store: Store) -> None:
+        """They are."""
 
     @abstractmethod
     def _choose(self, store: Store) -> list[Pair]:
@@ -100,6 +104,11 @@ class ClaimJob(LeaseJob):
             limit = self._limit - len(pairs)
             pairs += store.db.execute(query, (destination, below, self._now, limit)).fetchall()
         return pairs
+
+    def _marked(self, store: Store) -> None:
+        destination = store.destinations.find(self._destination)
+        if destination is not None:
+            store.destinations.refresh((destination,))
 
     def _message(self, store: Store, number: int) -> StoredMessage:
         message = super()._message(store, number)

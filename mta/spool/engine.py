@@ -8,7 +8,7 @@ Failure: ``SpoolLocked``, ``SpoolUnusable``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from sqlite3 import Connection
+from sqlite3 import Connection, DatabaseError
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -18,8 +18,8 @@ from mta.spool.folders import Folders, StateLock
 from mta.spool.lanes import Caller, Lanes, SpoolReactor
 from mta.spool.message import Bodies
 from mta.spool.reader import SpoolReader
-from mta.spool.schema import Connect, open_writer
-from mta.spool.store import Store
+from mta.spool.schema import Connect, open_writer, unusable, verify
+from mta.spool.store import Masking, Store
 from mta.spool.values import SpoolUnusable
 from mta.spool.writer import Writer
 
@@ -59,6 +59,7 @@ class Engine:
         self._header_limit = header_limit
         self._bodies = bodies
         self._noticed = noticed
+        self.masking = Masking()
         self._folders = Folders(state, worker)
         self._lock = StateLock(self._folders.lock)
         self._ticking: Any = None
@@ -72,6 +73,7 @@ class Engine:
             self.folder = BodyFolder(self._folders.body)
             try:
                 db = self._open_writer()
+                self._verify(db)
                 last = _last_id(db)
                 self._start(self._store(db))
             except BaseException:
@@ -89,8 +91,18 @@ class Engine:
         # A quarter of the reserve for the log, half of it as ballast: so there is room to bring the log in.
         return open_writer(self._folders.database, self._connect, self._reserve[0] // 4)
 
+    def _verify(self, db: Connection) -> None:
+        try:
+            verify(db, self._folders.database)
+        except DatabaseError as error:
+            db.close()
+            raise unusable(self._folders.database, error) from error
+        except SpoolUnusable:
+            db.close()
+            raise
+
     def _store(self, db: Connection) -> Store:
-        return Store(db, self.folder, self._bodies, self._header_limit)
+        return Store(db, self.folder, self._bodies, self._header_limit, self.masking)
 
     def _start(self, store: Store) -> None:
         state, lanes, reactor = self._folders.state, self._lanes, self._reactor

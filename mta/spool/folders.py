@@ -35,11 +35,8 @@ class Folders:
 
     def prepare(self) -> None:
         """Make what is missing and check what is there."""
+        self.make()
         try:
-            if not self.state.exists():
-                self.state.mkdir(0o700, parents=True)
-            for folder in (self.spool, self.root, self.body):
-                _make_folder(folder)
             if not self.database.exists():
                 os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
                 sync_folder(self.root)
@@ -47,8 +44,19 @@ class Folders:
             raise SpoolUnusable(f"cannot make the spool at {error.filename}: {error.strerror}") from error
         self.check()
 
+    def make(self) -> None:
+        """Make the folders that are missing."""
+        try:
+            if not self.state.exists():
+                self.state.mkdir(0o700, parents=True)
+            for folder in (self.spool, self.root, self.body):
+                _make_folder(folder)
+        except OSError as error:
+            raise SpoolUnusable(f"cannot make the spool at {error.filename}: {error.strerror}") from error
+
     def check(self) -> None:
         """Refuse what is unsafe.  Raises ``SpoolUnusable``, also when there is no spool."""
+        _check_state(self.state)
         for folder in (self.spool, self.root, self.body):
             _check(folder, stat.S_ISDIR, "a folder")
         _check(self.database, stat.S_ISREG, "a plain file")
@@ -64,6 +72,19 @@ def _make_folder(folder: Path) -> None:
     except FileExistsError:
         return
     sync_folder(folder.parent)
+
+
+def _check_state(state: Path) -> None:
+    """Who may write into the state folder may put another spool in the place of ours; to look into it harms nobody."""
+    try:
+        mode = state.stat().st_mode
+    except OSError as error:
+        raise SpoolUnusable(f"cannot use the state folder: {state}: {error.strerror}") from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SpoolUnusable(
+            f"others may write into {state} (mode {stat.S_IMODE(mode):04o}): "
+            "take the right away (chmod go-w) after finding out who had it"
+        )
 
 
 def _check(path: Path, right: object, what: str) -> None:

@@ -25,6 +25,8 @@ from mta.spool.values import id_text
 
 IN_MEMORY: Final = 64 * 1024
 AT_ONCE: Final = 1000
+#: Pieces below this many octets are joined: kept one by one, each would take many times what it holds.
+SMALL: Final = 1024
 
 
 class LargeBody(Protocol):
@@ -101,7 +103,11 @@ class Incoming:
         self.size += len(octets)
         if self._large is not None:
             return self._large.write(octets)
-        self._parts.append(octets)
+        parts = self._parts
+        if len(octets) < SMALL and parts and len(parts[-1]) < SMALL:
+            parts[-1] += octets
+        else:
+            parts.append(octets)
         if self.size <= IN_MEMORY:
             return None
         self._large = self._backing.large_body(self.number)

@@ -134,6 +134,10 @@ class FinishJob(Job):
             end_recipients(rows, number, settlement.ended, self._now)
             for recipient in settlement.moved:
                 replace_recipient(rows, store, number, recipient)
+            for recipient, status in settlement.revived:
+                rows.revived.append((number, recipient.id))
+                rows.totals[self._now // DAY, status] -= 1
+                replace_recipient(rows, store, number, recipient)
             untried = rows.notices_freed if held.notice else rows.freed
             untried.extend([(number, n) for n in settlement.untried])
             rows.notices.extend([(number, n) for n in owed])
@@ -229,7 +233,7 @@ class RecoverJob(Job):
         self.staged = [number for number, committed in stagings if committed is not None]
         self.unstaged = [number for number, committed in stagings if committed is None]
         if not self._leased and not self._open_now:
-            store.destinations.purge()
+            store.destinations.purge(self._last)
         return self._orphans(store)
 
     def _orphans(self, store: Store) -> list[int]:
@@ -247,5 +251,8 @@ class RecoverJob(Job):
 
 def set_aside(store: Store, number: int, what: str) -> None:
     """Hold what waits of a message that cannot be read."""
+    query = "SELECT DISTINCT destination FROM recipient WHERE message = ? AND state = ?"
+    concerned = [row[0] for row in store.db.execute(query, (number, WAITING))]
     statement = "UPDATE recipient SET state = ?, hold = ? WHERE message = ? AND state = ?"
     store.db.execute(statement, (HELD, f"damaged: {what}", number, WAITING))
+    store.destinations.refresh(concerned)

@@ -92,14 +92,21 @@ def conditions(selection: Selection, history: bool) -> tuple[str, dict[str, Any]
         numbers = ",".join(str(number) for number in _numbers(selection.ids))
         parts.append(f"r.message IN ({numbers})")
     if selection.sender is not None:
-        parts.append("coalesce(m.sender, '') = :sender")
         values["sender"] = mailbox(selection.sender)
+        parts.append(_names("coalesce(m.sender, '')", "sender", values["sender"]))
     if selection.recipient is not None:
-        parts.append("(r.address = :recipient OR r.original = :recipient)")
-        values["recipient"] = mailbox(selection.recipient)
+        values["recipient"] = wanted = mailbox(selection.recipient)
+        parts.append(f"({_names('r.address', 'recipient', wanted)} OR {_names('r.original', 'recipient', wanted)})")
     if selection.destination is not None:
         parts.append(f"{place}.service = :service AND {place}.next_hop = :next_hop")
         values["service"], values["next_hop"] = selection.destination
+    if selection.place:
+        values["place"] = selection.place
+        parts.append(f":place IN ({place}.service, {place}.next_hop, {place}.service || ':' || {place}.next_hop)")
+    if selection.reason:
+        values["reason"] = selection.reason.casefold()
+        said = "r.reply" if history else "r.hold || coalesce(json_extract(r.progress, '$.reply'), '')"
+        parts.append(f"instr(lower({said}), :reason) > 0")
     if selection.held is not None:
         held = "0" if history else f"r.state = {HELD}"
         parts.append(held if selection.held else f"NOT ({held})")
@@ -107,6 +114,13 @@ def conditions(selection: Selection, history: bool) -> tuple[str, dict[str, Any]
         parts.append("m.arrived < :before")
         values["before"] = selection.arrived_before
     return " AND ".join(parts) or "1", values
+
+
+def _names(column: str, value: str, text: str) -> str:
+    """That a column holds the address, or one of its domain where the text is ``@domain``."""
+    if text.startswith("@"):
+        return f"substr({column}, -length(:{value})) = :{value}"
+    return f"{column} = :{value}"
 
 
 def _numbers(ids: tuple[str, ...]) -> list[int]:

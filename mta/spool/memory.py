@@ -10,7 +10,7 @@ are the methods of ``ISpool`` and, of an incoming message, ``write``, ``add_reci
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from mta.events import Event
 from mta.interfaces import IIncoming, ISpool
 from mta.reply import Reply
 from mta.spool.drill import Drill, DrilledIncoming, MemoryBody
+from mta.spool.due_index import DueIndex
 from mta.spool.encode import encode_path, ended_progress
 from mta.spool.incoming import Incoming, LargeBody, ready
 from mta.spool.leases import Held, Leases
@@ -50,6 +51,7 @@ from mta.spool.values import (
     Row,
     Selection,
     Totals,
+    id_number,
     id_text,
 )
 
@@ -98,6 +100,7 @@ class MemorySpool(Drill):
         self._bodies: dict[int, MemoryBody] = {}
         self._totals: Counter[str] = Counter()
         self._destinations: dict[Destination, int] = {}
+        self._index = DueIndex()
 
     def damage(self, id: str) -> None:
         """For tests: the octets of the message are lost."""
@@ -159,10 +162,16 @@ class MemorySpool(Drill):
         born = [one for one in incoming.recipients if lease is not None and not one.hold and one.due <= now]
         if len(born) < len(recipients):
             self._tell_waiting()
-        if lease is None or not born:
-            return None
-        record.claimed.update(one.id for one in born)
-        return self._leases.add(lease.owner, lease.until, message, born)
+        if lease is not None:
+            record.claimed.update(one.id for one in born)
+        self._note(record, record.waiting)
+        return self._leases.add(lease.owner, lease.until, message, born) if lease is not None and born else None
+
+    def _note(self, record: Record, ns: Iterable[int]) -> None:
+        """Tell the index how these recipients stand."""
+        for n in ns:
+            one = record.waiting[n]
+            self._index.note(record.message.number, one, not one.hold and n not in record.claimed)
 
     def _tell_waiting(self) -> None:
         if self.notify is not None:
@@ -183,41 +192,25 @@ class MemorySpool(Drill):
 
     def due(self, now: int, after: Due | None, limit: int) -> Deferred[list[Due]]:
         def work() -> list[Due]:
-            self._free(self._leases.expired(now))
-            found: dict[tuple[int, int], Due] = {}
-            for _, one in self._free_recipients():
-                key = (self._destinations[one.destination], -one.priority)
-                old = found.get(key, Due(one.destination, one.priority, one.due, 0))
-                found[key] = old._replace(first_due=min(old.first_due, one.due), waiting=old.waiting + 1)
-            start = (-1, 0) if after is None else (self._destinations[after.destination], -after.priority)
-            return [found[key] for key in sorted(found) if key > start][:limit]
+            self._free(self._leases.expired(min(now, self._now())))
+            keys = sorted((due, self._destinations[to], to) for due, to in self._index.destinations(now))
+            start = (-1, 0) if after is None else (after.first_due, self._destinations[after.destination])
+            return [Due(to, due) for due, number, to in keys if (due, number) > start][:limit]
 
         return self.do("due", work)
-
-    def _free_recipients(self) -> list[tuple[Record, Recipient]]:
-        return [
-            (record, one)
-            for record in self.records.values()
-            for one in record.waiting.values()
-            if not one.hold and one.id not in record.claimed
-        ]
 
     def claim(self, owner: str, destination: Destination, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
         def work() -> list[Lease]:
             self._free(self._leases.expired(now))
-            found = [
-                (record, one)
-                for record, one in self._free_recipients()
-                if one.destination == destination and one.due <= now
-            ]
-            found.sort(key=lambda pair: (-pair[1].priority, pair[1].due, pair[0].message.number, pair[1].id))
             slices: dict[int, list[Recipient]] = {}
-            for record, one in found[:limit]:
+            for number, n in self._index.take(destination, now, limit):
+                record = self.records[number]
+                one = record.waiting[n]
                 if record.damaged:
-                    record.waiting[one.id] = replace(one, hold=f"damaged: {_UNREADABLE}")
+                    record.waiting[n] = replace(one, hold=f"damaged: {_UNREADABLE}")
                 else:
-                    record.claimed.add(one.id)
-                    slices.setdefault(record.message.number, []).append(one)
+                    record.claimed.add(n)
+                    slices.setdefault(number, []).append(one)
             return [
                 self._leases.add(owner, until, self._stored(number), recipients)
                 for number, recipients in slices.items()
@@ -262,6 +255,7 @@ class MemorySpool(Drill):
                 record.owed.update(dict.fromkeys(held.recipients, False))
             else:
                 record.claimed.difference_update(held.recipients)
+                self._note(record, held.recipients)
 
     # --- ending ---------------------------------------------------------------------------------------
 
@@ -299,10 +293,17 @@ class MemorySpool(Drill):
             record.waiting[recipient.id] = recipient
             record.claimed.discard(recipient.id)
             self._destinations.setdefault(recipient.destination, len(self._destinations))
+            self._note(record, (recipient.id,))
         if held.notice:
             record.owed.update(dict.fromkeys(settlement.untried, False))
         else:
             record.claimed.difference_update(settlement.untried)
+            self._note(record, settlement.untried)
+        for recipient, status in settlement.revived:
+            del record.ended[recipient.id]
+            record.waiting[recipient.id] = recipient
+            self._destinations.setdefault(recipient.destination, len(self._destinations))
+            self._totals[status] -= 1
         record.owed.update(dict.fromkeys(result.owed, False))
         for n in result.notices_done:
             record.owed.pop(n, None)
@@ -318,6 +319,7 @@ class MemorySpool(Drill):
         recipient, status, reply, attempts, happened = end
         del record.waiting[recipient.id]
         record.claimed.discard(recipient.id)
+        self._index.note(record.message.number, recipient, False)
         progress = ended_progress(recipient.progress, status, reply, now)
         over = replace(recipient, attempts=attempts, hold="", progress=progress)
         record.ended[recipient.id] = record.row(over, status=status, ended=now, reply=reply)
@@ -328,10 +330,10 @@ class MemorySpool(Drill):
 
     def get(self, id: str) -> Deferred[StoredMessage]:
         def work() -> StoredMessage:
-            for number, record in self.records.items():
-                if record.message.id == id.upper() and (record.waiting or record.owed):
-                    return self._stored(number)
-            raise KeyError(id)
+            record = self._of(id)
+            if record is None or not (record.waiting or record.owed):
+                raise KeyError(id)
+            return self._stored(record.message.number)
 
         return self.do("get", work)
 
@@ -342,7 +344,7 @@ class MemorySpool(Drill):
 
     def _page(self, selection: Selection, after: PageKey | None, limit: int, history: bool) -> list[Row]:
         rows: list[Row] = []
-        for record in self.records.values():
+        for record in self._selected(selection):
             if history:
                 rows += record.ended.values()
             else:
@@ -351,12 +353,25 @@ class MemorySpool(Drill):
         rows = [row for row in rows if (row.id, row.recipient.id) > start and matches(selection, row)]
         return sorted(rows, key=lambda row: (row.id, row.recipient.id))[:limit]
 
+    def _selected(self, selection: Selection) -> Iterable[Record]:
+        """The messages that can be of a selection."""
+        if not selection.ids:
+            return self.records.values()
+        found = {id.upper(): self._of(id) for id in selection.ids}
+        return [record for record in found.values() if record is not None]
+
+    def _of(self, id: str) -> Record | None:
+        try:
+            return self.records.get(id_number(id))
+        except KeyError:
+            return None
+
     def story(self, id: str) -> Deferred[list[Event]]:
         def work() -> list[Event]:
-            for record in self.records.values():
-                if record.message.id == id.upper():
-                    return sorted(record.story, key=lambda event: event.at)
-            raise KeyError(id)
+            record = self._of(id)
+            if record is None:
+                raise KeyError(id)
+            return sorted(record.story, key=lambda event: event.at)
 
         return self.do("story", work)
 
@@ -398,6 +413,7 @@ class MemorySpool(Drill):
                     continue
                 record.waiting[one.id] = after
                 self._destinations.setdefault(after.destination, len(self._destinations))
+                self._note(record, (one.id,))
             done.append(one.id)
         return done
 

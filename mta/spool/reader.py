@@ -104,23 +104,20 @@ class SpoolReader:
     @_question
     def due(self, now: int, after: Due | None, limit: int) -> list[Due]:
         """As ``ISpool.due``."""
-        values: dict[str, Any] = {"limit": limit, "destination": 0, "priority": 0}
+        start = "first_due IS NOT NULL"
+        values: dict[str, Any] = {"now": now, "limit": limit}
         if after is not None:
             query = "SELECT id FROM destination WHERE service = ? AND next_hop = ?"
             row = self.db.execute(query, tuple(after.destination)).fetchone()
-            values.update(destination=0 if row is None else row[0], priority=after.priority)
-        # By the index alone: the first due time of a group is its first entry.
+            start = "(first_due, id) > (:due, :id)"
+            values.update(due=after.first_due, id=0 if row is None else row[0])
         query = (
-            "SELECT destination, priority, min(due), count(*) FROM recipient INDEXED BY waiting"
-            " WHERE state = 0 AND destination >= :destination"
-            " AND (destination > :destination OR priority < :priority)"
-            " GROUP BY destination, priority ORDER BY destination, priority DESC LIMIT :limit"
+            f"SELECT service, next_hop, first_due FROM destination WHERE {start} AND first_due <="  # noqa: S608  # constants
+            " coalesce((SELECT min(first_due) FROM destination WHERE first_due > :now), :now)"
+            " ORDER BY first_due, id LIMIT :limit"
         )
-        found = []
-        for number, priority, first, waiting in self.db.execute(query, values).fetchall():
-            names = "SELECT service, next_hop FROM destination WHERE id = ?"
-            found.append(Due(Destination(*self.db.execute(names, (number,)).fetchone()), priority, first, waiting))
-        return found
+        found = self.db.execute(query, values).fetchall()
+        return [Due(Destination(service, next_hop), first) for service, next_hop, first in found]
 
     @_question
     def page(self, selection: Selection, after: PageKey | None, limit: int, history: bool = False) -> list[Row]:

@@ -1,4 +1,4 @@
--- The spool's schema, version 1.  What each table is for: see mta/spool/schema.py.
+-- The spool's schema, version 2.  What each table is for: see mta/spool/schema.py.
 -- Times are UTC milliseconds; "message" is a queue id as a number; "n" is a recipient's number in its message.
 
 CREATE TABLE message (
@@ -23,8 +23,10 @@ CREATE TABLE destination (
     id INTEGER PRIMARY KEY,
     service TEXT NOT NULL,
     next_hop TEXT NOT NULL,
+    first_due INTEGER,              -- of what waits for it; NULL: nothing does
     UNIQUE (service, next_hop)
 );
+CREATE INDEX destination_due ON destination (first_due) WHERE first_due IS NOT NULL;
 
 CREATE TABLE recipient (
     message INTEGER NOT NULL,
@@ -45,6 +47,16 @@ CREATE TABLE recipient (
 ) WITHOUT ROWID;
 -- Partial: a recipient that is claimed at birth and ends in its first attempt never touches it.
 CREATE INDEX waiting ON recipient (destination, priority DESC, due, message, n) WHERE state = 0;
+CREATE INDEX aside ON recipient (destination) WHERE state >= 2;
+-- Whoever makes a recipient wait, its destination knows; what waits no more is taken back by who takes it.
+CREATE TRIGGER new_waits AFTER INSERT ON recipient WHEN NEW.state = 0 BEGIN
+    UPDATE destination SET first_due = NEW.due
+    WHERE id = NEW.destination AND (first_due IS NULL OR first_due > NEW.due);
+END;
+CREATE TRIGGER waits_again AFTER UPDATE OF state ON recipient WHEN NEW.state = 0 BEGIN
+    UPDATE destination SET first_due = NEW.due
+    WHERE id = NEW.destination AND (first_due IS NULL OR first_due > NEW.due);
+END;
 
 CREATE TABLE staging (
     message INTEGER PRIMARY KEY

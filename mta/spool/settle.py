@@ -8,19 +8,21 @@ that lacks its argument; nothing has been done then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from mta import events
-from mta.address import Address, AddressError
+from mta.address import Address, AddressError, normal_domain
 from mta.envelope import Destination, Outcome, Recipient
 from mta.events import Event
-from mta.spool.values import Change, ChangeKind, Result, Row, Selection
+from mta.spool.values import Change, ChangeKind, Next, Result, Row, Selection
 
 #: How totals and history call what an operator deleted.
 DELETED: Final = "deleted"
 #: What a recipient that is to be bounced carries in ``progress``: the operator's reason.
 BOUNCE: Final = "bounce"
+#: What a recipient that an operator rerouted carries there: service and next hop.
+VIA: Final = "via"
 
 
 class Ended(NamedTuple):
@@ -35,12 +37,14 @@ class Ended(NamedTuple):
 
 @dataclass(slots=True)
 class Settlement:
-    """What becomes of the recipients of one lease; ``moved`` holds them as they are from now on."""
+    """What becomes of the recipients of one lease; ``moved`` holds them as they are from now on, ``revived`` those
+    whose end is taken back, with how they had ended."""
 
     ended: list[Ended]
     moved: list[Recipient]
     untried: list[int]
     events: list[Event]
+    revived: list[tuple[Recipient, str]] = field(default_factory=list)
 
 
 def stamp(events: Iterable[Event], at: int) -> list[Event]:
@@ -65,8 +69,9 @@ def settle(recipients: Mapping[int, Recipient], result: Result, notice: bool, no
                 raise KeyError(n)
     settlement = Settlement([], [], [], [])
     if notice:
-        if outcomes or result.next:
+        if outcomes or any(not step.hold for step in result.next.values()):
             raise KeyError("the recipients of a notice have ended")
+        settlement.revived = [_revived(recipients[n], step) for n, step in result.next.items()]
         settlement.untried = [n for n in recipients if n not in result.notices_done]
     else:
         _sort(settlement, recipients, outcomes, result)
@@ -81,6 +86,8 @@ def _sort(
         outcome = outcomes.get(n)
         if outcome is not None and outcome.status.final:
             attempts = recipient.attempts + 1
+            if n in result.notes:
+                recipient = replace(recipient, progress=dict(result.notes[n]))
             settlement.ended.append(Ended(recipient, outcome.status.value, str(outcome.reply), attempts, []))
         elif outcome is None and n not in result.next:
             settlement.untried.append(n)
@@ -101,6 +108,14 @@ def _moved(recipient: Recipient, outcome: Outcome | None, result: Result) -> Rec
         progress=dict(following.progress),
         attempts=attempts,
     )
+
+
+def _revived(recipient: Recipient, step: Next) -> tuple[Recipient, str]:
+    """One that has ended, held from now on; ``KeyError`` where it has not."""
+    if "status" not in recipient.progress:
+        raise KeyError(recipient.id)
+    held = replace(recipient, due=step.due, destination=step.destination, hold=step.hold, progress=dict(step.progress))
+    return held, recipient.progress["status"]
 
 
 def _place(settlement: Settlement, happened: list[Event]) -> None:
@@ -134,7 +149,8 @@ def check_change(change: Change) -> None:
 def changed(recipient: Recipient, change: Change, by: str, now: int) -> Recipient | None:
     """The recipient after the change, or None where the change does not concern it.
 
-    RETRY leaves what is held alone; RELEASE is for what is held.  BOUNCE makes it due at once with the reason
+    RETRY leaves what is held alone; RELEASE is for what is held.  REROUTE stays with the recipient, in
+    ``progress["via"]``: the router is not asked for it any more.  BOUNCE makes it due at once with the reason
     in ``progress["bounce"]``: the queue fails it, with a report, at that attempt.  (DELETE is not for here.)
     """
     held = bool(recipient.hold)
@@ -146,32 +162,63 @@ def changed(recipient: Recipient, change: Change, by: str, now: int) -> Recipien
     if kind is ChangeKind.RETRY:
         return None if held else replace(recipient, due=min(recipient.due, now))
     if kind is ChangeKind.REROUTE:
-        return replace(recipient, destination=argument)
+        return _rerouted(recipient, argument, now)
     if kind is ChangeKind.PRIORITY:
-        return replace(recipient, priority=argument)
-    progress = {**recipient.progress, BOUNCE: argument or f"by {by}"}
+        return None if recipient.priority == argument else replace(recipient, priority=argument)
+    if BOUNCE in recipient.progress and not held:
+        return None
+    progress = {**recipient.progress, BOUNCE: argument or ""}
     return replace(recipient, hold="", due=min(recipient.due, now), progress=progress)
+
+
+def _rerouted(recipient: Recipient, to: Destination, now: int) -> Recipient | None:
+    """Without a service: by the configuration again; without a next hop: the recipient's domain."""
+    progress = dict(recipient.progress)
+    before = progress.pop(VIA, None)
+    target = recipient.destination
+    if to.service:
+        target = to if to.next_hop else Destination(to.service, recipient.address.domain)
+        progress[VIA] = list(target)
+    if before == progress.get(VIA):
+        return None
+    return replace(recipient, destination=target, due=min(recipient.due, now), progress=progress)
 
 
 def deleted(recipient: Recipient, by: str, now: int) -> Ended:
     """The end of what an operator deletes: no report."""
-    event = events.CHANGED(now, recipient.id, change=ChangeKind.DELETE.value, by=by)
+    detail = "nobody is told"
+    event = events.CHANGED(now, recipient.id, change=ChangeKind.DELETE.value, by=by, detail=detail)
     return Ended(recipient, DELETED, "", recipient.attempts, [event])
 
 
 def change_event(change: Change, by: str, now: int, recipients: list[int]) -> Event:
     """What the story of a message says about a change of some of its recipients."""
+    argument = change.argument
+    detail = ":".join(argument) if isinstance(argument, Destination) else "" if argument is None else str(argument)
     if len(recipients) == 1:
-        return events.CHANGED(now, recipients[0], change=change.kind.value, by=by)
-    return events.CHANGED(now, change=change.kind.value, by=by, recipients=len(recipients))
+        return events.CHANGED(now, recipients[0], change=change.kind.value, by=by, detail=detail)
+    return events.CHANGED(now, change=change.kind.value, by=by, detail=detail, recipients=len(recipients))
 
 
 def mailbox(text: str) -> str:
-    """A mailbox as a person types it, in the form in which it is stored."""
+    """A mailbox, or ``@domain``, as a person types it, in the form in which it is stored."""
     try:
+        if text.startswith("@"):
+            return f"@{normal_domain(text[1:])}"
         return str(Address.parse(text, utf8=True))
     except AddressError:
         return text
+
+
+def said_last(row: Row) -> str:
+    """Why it is held, and the last reply."""
+    return row.reply if row.status else row.recipient.hold + str(row.recipient.progress.get("reply", ""))
+
+
+def _named(wanted: str, *addresses: str) -> bool:
+    if wanted.startswith("@"):
+        return any(address.endswith(wanted) for address in addresses)
+    return wanted in addresses
 
 
 def matches(selection: Selection, row: Row) -> bool:
@@ -180,9 +227,11 @@ def matches(selection: Selection, row: Row) -> bool:
     wanted = None if selection.recipient is None else mailbox(selection.recipient)
     return (
         (not selection.ids or row.id in [id.upper() for id in selection.ids])
-        and (selection.sender is None or (row.sender or "") == mailbox(selection.sender))
-        and (wanted is None or wanted in (str(recipient.address), str(recipient.original)))
+        and (selection.sender is None or _named(mailbox(selection.sender), row.sender or ""))
+        and (wanted is None or _named(wanted, str(recipient.address), str(recipient.original)))
         and (selection.destination is None or recipient.destination == selection.destination)
+        and (selection.place in ("", *recipient.destination, ":".join(recipient.destination)))
+        and (selection.reason.casefold() in said_last(row).casefold())
         and (selection.held is None or bool(recipient.hold) == selection.held)
         and (not selection.arrived_before or row.arrived < selection.arrived_before)
     )

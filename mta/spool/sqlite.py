@@ -27,10 +27,12 @@ from mta.spool.backup import copy_spool
 from mta.spool.bodies import disk_failure
 from mta.spool.claiming import ClaimJob, ClaimNoticesJob, LeaseJob
 from mta.spool.engine import Engine
+from mta.spool.forgetting import EraseJob, MaskJob
 from mta.spool.incoming import Incoming, LargeBody, ready
 from mta.spool.jobs import Acceptance, CommitJob, FinishJob, FreeJob, Job, RecoverJob, StageJob
 from mta.spool.lanes import Lanes, SpoolReactor, Threads
 from mta.spool.leases import Held, Leases
+from mta.spool.masking import Mask
 from mta.spool.message import HEADER_LIMIT, StoredMessage
 from mta.spool.schema import Connect, connect
 from mta.spool.settle import Settlement, check_change, settle
@@ -330,7 +332,7 @@ class SqliteSpool:
         return self._engine.loader.call(self._engine.load.get, id, self)
 
     def due(self, now: int, after: Due | None, limit: int) -> Deferred[list[Due]]:
-        over = self._leases.expired(now)
+        over = self._leases.expired(min(now, self._now()))  # who asks for all that will be due ends no lease
         if not over:
             return self._engine.loader.call(self._engine.load.due, now, after, limit)
         return self._free(over).addCallback(
@@ -370,6 +372,28 @@ class SqliteSpool:
             _fire_counted(deferred, job, job.count, error)
 
         self._engine.writer.put(ChangeJob(selection, change, by, self._now(), then))
+        return deferred
+
+    def mask_history(self, mode: str, mask: Mask | None) -> Deferred[None]:
+        """Write addresses of ended messages by ``mask`` from now on, and those that are there; None: as they are."""
+        self._engine.masking.mask = mask
+        deferred: Deferred[None] = Deferred()
+
+        def then(job: MaskJob, error: Exception | None) -> None:
+            if error is not None or not job.again:
+                _fire(deferred, None, error)
+
+        self._engine.writer.put(MaskJob(mode, mask, then))
+        return deferred
+
+    def erase(self, address: str, hashed: str) -> Deferred[int]:
+        """Erase an address from the history of what has ended; in how many messages it was."""
+        deferred: Deferred[int] = Deferred()
+
+        def then(job: EraseJob, error: Exception | None) -> None:
+            _fire_counted(deferred, job, job.count, error)
+
+        self._engine.writer.put(EraseJob(address, hashed, then))
         return deferred
 
     def purge(self, before: int, limit: int) -> Deferred[int]:

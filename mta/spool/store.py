@@ -6,6 +6,7 @@ Used in the writer's thread alone.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from mta.envelope import Destination
@@ -13,6 +14,22 @@ from mta.spool.bodies import BodyFolder
 from mta.spool.message import Bodies
 
 _KNOWN: Final = 100_000
+_REFRESH: Final = (
+    "WITH RECURSIVE step (priority) AS ("
+    "  SELECT max(priority) FROM recipient WHERE state = 0 AND destination = :id"
+    "  UNION ALL"
+    "  SELECT (SELECT max(priority) FROM recipient"
+    "    WHERE state = 0 AND destination = :id AND priority < step.priority)"
+    "  FROM step WHERE step.priority IS NOT NULL)"
+    " UPDATE destination SET first_due = (SELECT min("
+    "  (SELECT min(due) FROM recipient WHERE state = 0 AND destination = :id AND priority = step.priority)) FROM step)"
+    " WHERE id = :id"
+)
+_PURGE: Final = (
+    "DELETE FROM destination WHERE first_due IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM recipient WHERE state >= 2 AND destination = destination.id)"
+    " AND id NOT IN (SELECT destination FROM recipient WHERE message > ?)"
+)
 
 
 class Destinations:
@@ -56,19 +73,37 @@ class Destinations:
     def rolled_back(self) -> None:
         self._fresh.clear()
 
-    def purge(self) -> None:
-        """Forget those that no recipient has."""
-        self._db.execute("DELETE FROM destination WHERE id NOT IN (SELECT destination FROM recipient)")
+    def refresh(self, numbers: Iterable[int]) -> None:
+        """Recipients wait for these no more: when is the first of the rest due?  Each is a few looks into the index."""
+        self._db.executemany(_REFRESH, [{"id": number} for number in sorted(set(numbers))])
+
+    def purge(self, after: int) -> None:
+        """Forget those that no recipient has; messages after this one may be claimed by now, all others are not."""
+        self._db.execute(_PURGE, (after,))
         self._known.clear()
         self._fresh.clear()
+
+
+class Masking:
+    """How addresses of ended messages are written from now on; None: as they are.  Set by the reactor's thread."""
+
+    mask: Callable[[str], str] | None = None
 
 
 class Store:
     """See the module's text."""
 
-    def __init__(self, db: sqlite3.Connection, folder: BodyFolder, bodies: Bodies, header_limit: int) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        folder: BodyFolder,
+        bodies: Bodies,
+        header_limit: int,
+        masking: Masking | None = None,
+    ) -> None:
         self.db = db
         self.folder = folder
         self.bodies = bodies
         self.header_limit = header_limit
         self.destinations = Destinations(db)
+        self.masking = masking or Masking()

@@ -13,6 +13,7 @@ from mta.spool.batch import Rows, write_many
 from mta.spool.encode import RECIPIENT, STAGED, decode_recipient, dump
 from mta.spool.jobs import Job, Then, end_recipients, replace_recipient
 from mta.spool.load import find
+from mta.spool.masking import fade
 from mta.spool.settle import change_event, changed, deleted
 from mta.spool.store import Store
 from mta.spool.values import Change, ChangeKind, Selection
@@ -102,7 +103,7 @@ class ChangeJob(SliceJob):
     def run(self, store: Store) -> list[int]:
         found, following = find(
             store.db,
-            f"m.external, {RECIPIENT}",
+            f"m.external, r.destination, {RECIPIENT}",
             self._selection,
             self._after,
             CHANGES,
@@ -110,8 +111,10 @@ class ChangeJob(SliceJob):
         )
         rows = Rows()
         concerned: dict[int, list[int]] = {}
+        left: set[int] = set()
         count = 0
-        for number, n, external, *row in found:
+        for number, n, external, destination, *row in found:
+            left.add(destination)
             recipient = decode_recipient(row)
             if self._change.kind is ChangeKind.DELETE:
                 end_recipients(rows, number, [deleted(recipient, self._by, self._now)], self._now)
@@ -126,6 +129,8 @@ class ChangeJob(SliceJob):
         for number, ns in concerned.items():
             rows.events.append((number, dump(change_event(self._change, self._by, self._now, ns))))
         rows.flush(store.db)
+        fade(store, rows.checked)
+        store.destinations.refresh(left)
         self._slice = (count, following)
         self.again = following is not None
         return rows.gone

@@ -23,6 +23,8 @@ _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 ID_LENGTH: Final = 13
 _COUNTER_BITS: Final = 13
 _WORKER_BITS: Final = 8
+#: A queue id without these bits is the time at which it was given, in milliseconds.
+ID_SHIFT: Final = _COUNTER_BITS + _WORKER_BITS
 
 
 def id_text(number: int) -> str:
@@ -110,8 +112,10 @@ class Result:
     Each recipient of the lease that has no outcome, no ``next`` and no notice done goes back untried.
     ``next`` may also name recipients without an outcome: they were not tried but change their place or are
     held.  ``spawned`` are sealed messages that become visible in the same transaction.  ``owed`` are
-    recipients of this lease whose sender is owed a report that could not be written yet;
-    ``notices_done`` those for whom it now is.
+    recipients of this lease whose sender is owed a report that could not be written yet; ``notes`` is what that report
+    needs to know of those that end, and stands in their ``progress`` from then on.
+    ``notices_done`` are those for whom it now is.  In a lease on reports owed ``next`` may name recipients that have
+    ended, with a hold: their end is taken back, and they wait for a release.
     """
 
     lease: Lease
@@ -119,17 +123,16 @@ class Result:
     next: Mapping[int, Next] = field(default_factory=dict)
     spawned: tuple[IIncoming, ...] = ()
     owed: tuple[int, ...] = ()
+    notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     notices_done: tuple[int, ...] = ()
     events: tuple[Event, ...] = ()
 
 
 class Due(NamedTuple):
-    """Waiting recipients of one destination and priority."""
+    """A destination for which recipients wait, and when the first of them is due."""
 
     destination: Destination
-    priority: int
     first_due: int
-    waiting: int
 
 
 class ChangeKind(StrEnum):
@@ -153,12 +156,17 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which recipients; what is empty selects all.  Conditions are joined by "and"."""
+    """Which recipients; what is empty selects all.  Conditions are joined by "and".
+
+    Where an address is looked for, ``@domain`` stands for all of that domain.
+    """
 
     ids: tuple[str, ...] = ()
     sender: str | None = None  # mailbox text, "" for the null sender
     recipient: str | None = None  # matches the final or the original address
     destination: Destination | None = None
+    place: str = ""  # the name of a service, a next hop, or "service:next hop"
+    reason: str = ""  # part of the last reply, or of why it is held; case does not count
     held: bool | None = None
     arrived_before: int = 0
 

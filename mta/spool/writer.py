@@ -30,7 +30,8 @@ from mta.spool.batch import Rows
 from mta.spool.bodies import NO_SPACE
 from mta.spool.jobs import Job
 from mta.spool.lanes import Lanes, SpoolReactor
-from mta.spool.schema import BUSY
+from mta.spool.masking import fade
+from mta.spool.schema import BUSY, unusable
 from mta.spool.store import Store
 from mta.spool.upkeep import SliceJob
 
@@ -248,6 +249,7 @@ class Writer:
             for job in jobs:
                 job.collect(rows, store)
             rows.flush(db)
+            fade(store, rows.checked)
         except Exception as error:
             if is_trouble(error) or not db.in_transaction:
                 raise
@@ -275,6 +277,7 @@ class Writer:
             if collect:
                 job.collect(rows, store)
                 rows.flush(db)
+                fade(store, rows.checked)
             more = job.run(store) if job.runs else []
         except Exception as error:
             damage = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
@@ -307,7 +310,7 @@ class Writer:
         self.trouble = NO_SPACE
         self._kept = [job for job in jobs if job.kept]
         failure = failure_of(error)
-        self._reactor.callFromThread(self._note, str(error))
+        self._reactor.callFromThread(self._note, _for_operators(self._database, error))
         self._reactor.callFromThread(self._tell, [(job, failure) for job in jobs if not job.kept])
         self._reactor.callFromThread(self._retry_later)
 
@@ -357,6 +360,11 @@ class Writer:
                 log.failure("the spool's database did not close well; what it promised is in its log")
         self._reactor.callFromThread(self._tell, kept)
         self._reactor.callFromThread(closing.deferred.callback, None)
+
+
+def _for_operators(database: Path, error: Exception) -> str:
+    """What is wrong; where the database is damaged, what to do."""
+    return str(unusable(database, error)) if isinstance(error, sqlite3.DatabaseError) else str(error)
 
 
 def _roll_back(db: sqlite3.Connection) -> None:

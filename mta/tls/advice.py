@@ -45,7 +45,7 @@ def advise(configuration: Configuration, now: int) -> Advice:
     for one in files.certificates:
         _dates(advice, one, now, options.warn_before)
     default = files.default(configuration.hostname)
-    if default is not None and not files.named(configuration.hostname):
+    if default is not None and not advice.errors and not files.named(configuration.hostname):
         advice.hints.append(
             f"tls: no certificate is for {configuration.hostname}; {default.place} is shown in its place"
         )

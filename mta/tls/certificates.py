@@ -134,15 +134,20 @@ def read(source: Source) -> Certificate:
     text = _contents(source.certificate, private=source.key == source.certificate)
     try:
         found = x509.load_pem_x509_certificates(text)
-    except ValueError as error:
-        raise CertificateError(f"{source.certificate}: is no certificate in PEM: {_first_line(error)}") from None
+    except ValueError:
+        raise CertificateError(
+            f"{source.certificate}: is no certificate in PEM, or not a whole one; write all from BEGIN to END"
+        ) from None
     if len(found) > MAX_CHAIN:
         raise CertificateError(f"{source.certificate}: has more than {MAX_CHAIN} certificates")
     leaf, *chain = found
     key = _key(source, text)
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
-        raise CertificateError(f"{source.key}: is not the key of the first certificate in {source.certificate}")
+        raise CertificateError(
+            f"{source.key}: is not the key of the first certificate in {source.certificate}; "
+            "both must be of one issue, and the host's own certificate stands before those above it"
+        )
     return Certificate(
         source=source,
         names=_names(source, leaf),
@@ -158,13 +163,17 @@ def _key(source: Source, text: bytes) -> Key:
     if source.key != source.certificate:
         text = _contents(source.key, private=True)
     elif b"PRIVATE KEY-----" not in text:
-        raise CertificateError(f"{source.key}: has no key; write it into the file, or into one beside it with .key")
+        raise CertificateError(
+            f"{source.key}: has no key; write it into the file, or name the file that has it (tls.key, NAME.key)"
+        )
     try:
         key = load_pem_private_key(text, None)
     except TypeError:
         raise CertificateError(f"{source.key}: the key has a password; write it without one") from None
-    except ValueError as error:
-        raise CertificateError(f"{source.key}: is no private key in PEM: {_first_line(error)}") from None
+    except ValueError:
+        raise CertificateError(
+            f"{source.key}: is no private key in PEM, or not a whole one; write all from BEGIN to END"
+        ) from None
     if not isinstance(key, _KEYS):
         raise CertificateError(f"{source.key}: is no RSA, ECDSA or EdDSA key, which is what TLS takes")
     return key

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 #: What both sides should be able to do; forward secrecy first, nothing anonymous or without encryption.
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES:RSA+AESGCM:RSA+AES:!aNULL:!eNULL:!MD5"
-MINIMUM: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+MINIMUM: Final = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 #: RFC 9266 4.2: the label and length of the channel binding ``tls-exporter``.
 _BINDING_LABEL: Final = b"EXPORTER-Channel-Binding"
 _BINDING_LENGTH: Final = 32
@@ -147,7 +147,7 @@ class TlsClient:
         self,
         *,
         ca_file: str = "",
-        minimum: str = "1.2",
+        minimum: str = "TLSv1.2",
         certificate: str = "",
         key: str = "",
         names: Sequence[str] = (),
@@ -183,7 +183,7 @@ class TlsClient:
             else:
                 context.set_default_verify_paths()
         except SSL.Error as error:
-            raise TlsSetupError(f"{self._ca_file}: holds no certificates in PEM: {reason(error)}") from None
+            raise TlsSetupError(f"{self._ca_file}: holds no certificates in PEM, or cannot be read") from error
         if self._certificate:
             self._load_own(context)
         return context

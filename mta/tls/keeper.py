@@ -59,6 +59,7 @@ class Keeper:
         self._files = CertificateFiles(Places(), self._prove)
         self._timer: Any = None
         self._looks = 0
+        self.refused: list[str] = []  # at the last ``adopt``: what is wrong with files whose version before stays
         if places_of(configuration.tls):
             self.adopt(self.prepare(configuration.tls))
 
@@ -79,6 +80,7 @@ class Keeper:
     def adopt(self, prepared: Prepared) -> None:
         """Put it in force."""
         self._files, self._policy, self._options = prepared.files, prepared.policy, prepared.options
+        self.refused = [str(error) for error in prepared.found.wrong]
         self._use()
         self._tell(prepared.found)
         self._warn()

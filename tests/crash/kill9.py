@@ -36,7 +36,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from click.testing import CliRunner
+
 from mta.admin.control import request
+from mta.admin.main import main as main_command
 from tests.crash.load import BOX, FAR, Copy, Load, content, copies
 from tests.integration.tools import Daemon, Sink, wait_for
 
@@ -122,13 +125,17 @@ class Trial:
     wrong: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
-    def start(self) -> None:
+    def about_to_start(self) -> None:
+        """From now on something may arrive."""
         self.started = time.time()
+
+    def start(self) -> None:
+        self.about_to_start()
         self.daemon.start()
         self.audit("after a start")
 
-    def kill(self, number: int) -> None:
-        """Kill it; with nobody running, is each copy in one of the two places?"""
+    def kill(self, number: int, when: str = "") -> None:
+        """Kill it, if it did not die by itself; with nobody running, is each copy in one of the two places?"""
         at = time.time()
         self.daemon.kill()
         taken = copies(self.load.taken)
@@ -142,15 +149,14 @@ class Trial:
             if last > self.started:  # else it was in flight at an earlier kill, and has not been tried since
                 self.oldest = max(self.oldest, at - last)
                 self.in_flight[copy] += at - last <= WINDOW
-        print(
-            f"kill {number}: {len(taken):,} taken, {len(waiting):,} in the spool, {len(both):,} in flight", flush=True
-        )
+        counts = f"{len(taken):,} taken, {len(waiting):,} in the spool, {len(both):,} in flight"
+        print(f"kill {number}: {counts}  {when}", flush=True)
         self.note(f"lost at kill {number}", taken - arrived.keys() - waiting)
         self.audit(f"at kill {number}")
 
     def waiting(self) -> set[Copy]:
         """What the spool has."""
-        rows = json.loads(self.daemon.mta("queue", "list", "--json", "--limit", "0").stdout)
+        rows = self.daemon.queue()
         return {(int(row["sender"][1:7]), row["recipient"].partition("@")[2]) for row in rows}
 
     def read_mailbox(self) -> None:
@@ -161,9 +167,10 @@ class Trial:
                 self.arrivals.add(BOX, path.read_bytes().replace(b"\n", b"\r\n"), path.stat().st_mtime)
 
     def audit(self, when: str) -> None:
-        done = self.daemon.mta("audit", check=False)
-        if done.returncode:
-            self.wrong.append(f"mta audit {when}:\n{done.stdout}{done.stderr}")
+        # In this process: that of a command takes longer to start than all the rest of a kill.
+        done = CliRunner().invoke(main_command, ["--config", str(self.daemon.configuration), "audit"])
+        if done.exit_code:
+            self.wrong.append(f"mta audit {when}:\n{done.output}")
 
     def note(self, what: str, found: Iterable[Copy]) -> None:
         self.wrong += [f"{what}: m{number:06} to {place}" for number, place in sorted(found)]

@@ -168,13 +168,13 @@ class Addresses(unittest.TestCase):
     def test_listener_on_ipv6(self) -> None:
         endpoint = r"tcp6:{port}:interface=\:\:1"
         with Sink() as sink, Daemon(SIX, internet=sink.delivery(), endpoint=endpoint) as daemon:
-            self.assertIn("from ::1 (", self.relayed(daemon, sink, "::1"))
+            self.assertIn("accepted   ::1 (", self.relayed(daemon, sink, "::1"))
             _, octets = sink.messages[0]
             self.assertRegex(octets, rb"^Received: from client\.example \([^)]*\[IPv6:::1\]\)")
 
     def test_ipv4_client_of_a_listener_for_both_is_an_ipv4_client(self) -> None:
         with Sink() as sink, Daemon(RELAY, internet=sink.delivery(), endpoint="tcp6:{port}") as daemon:
-            self.assertIn("from 127.0.0.1 (", self.relayed(daemon, sink, "127.0.0.1"))
+            self.assertIn("accepted   127.0.0.1 (", self.relayed(daemon, sink, "127.0.0.1"))
             _, octets = sink.messages[0]
             self.assertRegex(octets, rb"^Received: from client\.example \([^)]*\[127\.0\.0\.1\]\)")
             with Dialogue(daemon.port, "::1") as client:  # who is not in the network of IPv4

@@ -60,7 +60,7 @@ class FirstMinutes(unittest.TestCase):
             for words in ("LAST REASON", id, "<ann@ours.example>", "<x@far.example>", "450 4.2.1 not now"):
                 self.assertIn(words, listed)
             self.assertIn("450 4.2.1 not now", daemon.mta("queue", "show", id).stdout)
-            self.assertRegex(daemon.mta("explain", id).stdout, r"NEXT .*x@far\.example: try \d+ .*; expires ")
+            self.assertRegex(daemon.mta("explain", id).stdout, r"NEXT .*x@far\.example> try \d+ .*\n.*; expires ")
 
     def test_shipped_configuration_is_clean(self) -> None:
         done = subprocess.run(

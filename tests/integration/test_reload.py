@@ -64,6 +64,17 @@ class Reload(unittest.TestCase):
             self.assertIn("held until somebody releases it", daemon.mta("explain", row["id"]).stdout)
             self.assertEqual(daemon.mails("ann"), [])
 
+    def test_reports_in_another_language(self) -> None:
+        more = '[relay]\nnetworks = ["127.0.0.0/8"]\n[reports]\nlanguage = "fr"\n'
+        with Sink({"RCPT": "550 5.1.1 gone"}) as sink, Daemon(more, internet=sink.delivery()) as daemon:
+            daemon.take("x@far.example")
+            self.assertIn(b"Content-Language: fr", daemon.wait_for_mail("ann")[0])
+            daemon.change('"fr"', '["zh", "de"]')
+            daemon.mta("reload")
+            daemon.take("y@far.example")
+            mails = daemon.wait_for_mail("ann", 2)
+            self.assertEqual(sum(b"Content-Language: zh-Hans, de" in mail for mail in mails), 1)
+
     def test_wrong_configuration_changes_nothing_and_says_why(self) -> None:
         with Daemon() as daemon:
             daemon.add('[domains."new.example"]\ndeliver = "nobody"\n[limits]\nrecipients = 0\nsize = 1\n')

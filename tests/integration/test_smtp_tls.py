@@ -113,10 +113,10 @@ class Encrypted(TlsCase):
     def test_version_that_is_too_old(self) -> Generator[Deferred[Any], Any, None]:
         """Opportunistic: on a new connection in clear; required: not at all."""
         port = self.serve(tls_context=self.context(HOST, newest=ssl.TLSVersion.TLSv1_2))
-        self.service = self.make_service(port, tls_minimum="1.3", tls="encrypt")
+        self.service = self.make_service(port, tls_minimum="TLSv1.3", tls="encrypt")
         outcomes = yield self.deliver(SMALL, "bob@b.example")
         self.assertEqual((outcomes[0].status, outcomes[0].reply.enhanced), ("deferred", "4.7.5"))
-        self.service = self.make_service(port, tls_minimum="1.3")
+        self.service = self.make_service(port, tls_minimum="TLSv1.3")
         outcomes = yield self.deliver(SMALL, "bob@b.example")
         self.assertEqual((outcomes[0].status, outcomes[0].attempt["tls"], self.handler.tls), ("relayed", "", [""]))
 

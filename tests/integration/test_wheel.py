@@ -75,6 +75,7 @@ class Wheel(unittest.TestCase):
         for name in (
             "twisted/plugins/mta_service.py",
             "mta/spool/schema.sql",
+            *(f"mta/bounce/texts/{language}.toml" for language in ("de", "en", "es", "fr", "zh")),
             "mta/plugins/builtin.py",
             "mta/py.typed",
         ):

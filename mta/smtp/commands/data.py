@@ -219,9 +219,11 @@ async def _store(
             await wait
     session.committing = True
     started = context.seconds()
-    lease = await context.spool.commit(incoming, context.queue.birth_claim(leads))
+    lease = await context.spool.commit(incoming, context.queue.birth_claim(leads, envelope))
     # From here on it is ours: whatever goes wrong now, the client is told 250, or it would send it again.
     try:
+        if context.queue_limited:
+            context.queue.accepted(envelope, len(leads.recipients))
         context.queue.take(lease, leads)
         for event in story:
             context.emit(event, incoming.id)

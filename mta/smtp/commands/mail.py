@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mta.address import ReversePath
+from mta.envelope import Envelope
 from mta.reply import PermanentFailure, Reply
 from mta.smtp import replies
 from mta.smtp.extensions import latest_release
@@ -43,8 +45,15 @@ def mail(session: Session, argument: bytes) -> Reply:
         return unhealthy
     if session.transactions >= context.limits.transactions:
         return replies.TOO_MANY_TRANSACTIONS
+    if context.queue_limited and (refused := context.queue.refuses(_sender(session, command.path))) is not None:
+        return refused
     session.begin(Transaction(command.path, size, body, terms))
     return replies.SENDER_OK
+
+
+def _sender(session: Session, path: ReversePath) -> Envelope:
+    """What of the envelope says whose mail it is."""
+    return Envelope(origin=session.origin, reverse_path=path, arrived=0, rights=session.rights)
 
 
 def _grant(session: Session, wishes: Wishes) -> Terms:
@@ -75,7 +84,7 @@ def _hold_until(session: Session, wishes: Wishes, now: int) -> int:
         return 0
     longest = session.context.limits.future_release
     if not session.rights or not longest:
-        raise PermanentFailure(replies.UNKNOWN_PARAMETER)
+        raise PermanentFailure(replies.unknown_parameter("HOLDFOR" if wishes.hold_for else "HOLDUNTIL"))
     if wishes.hold_for > longest or wishes.hold_until > latest_release(now, int(longest)) * 1000:
         raise PermanentFailure(replies.HOLD_TOO_LONG)
     until = wishes.hold_until or now + wishes.hold_for * 1000

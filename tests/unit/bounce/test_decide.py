@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.bounce.decide import NOBODY_LEFT, NOT_KNOWN, Kind, Plan, concerns, decide
+from mta.bounce.decide import NOBODY_LEFT, NOT_KNOWN, Kind, Plan, concerns, decide, is_late
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
 from mta.reply import Reply
 
@@ -20,9 +20,13 @@ POSTMASTER = Address("postmaster", "example.org")
 NOW = 1_700_000_000_000
 
 
-def envelope(sender: Address | None, *rights: Right) -> Envelope:
+def envelope(sender: Address | None, *rights: Right, **more: Any) -> Envelope:
     return Envelope(
-        origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=sender, arrived=NOW, rights=frozenset(rights)
+        origin=Origin(listener="mx", protocol="ESMTP"),
+        reverse_path=sender,
+        arrived=NOW,
+        rights=frozenset(rights),
+        **more,
     )
 
 
@@ -59,7 +63,7 @@ class Good(SynchronousTestCase):
         message = replace(envelope(sender, *(rights or (Right.AUTHENTICATED,))), **more)
         plan = decide(message, [pair], POSTMASTER, NOW)
         self.assertEqual(plan.hold, "")
-        if plan.notices:
+        if plan.notices and pair[1].status is not Status.DEFERRED:
             self.assertTrue(concerns(message, *pair, NOW))
         return [notice.kind for notice in plan.notices]
 
@@ -109,14 +113,21 @@ class Good(SynchronousTestCase):
     def test_late_once_and_only_in_mode_n(self) -> None:
         # RFC 2852 4.1.3; RFC 3461 4.1
         late = {"by_mode": "N", "deliver_by": NOW}
+        self.assertTrue(is_late(envelope(ANN, **late), ended(Status.DEFERRED)[0], NOW))
         self.assertEqual(self.kinds(ended(Status.DEFERRED), **late), [Kind.DELAY])
         self.assertEqual(self.kinds(ended(Status.DEFERRED, "DELAY"), **late), [Kind.DELAY])
         for notify in ("NEVER", "SUCCESS,FAILURE"):
             self.assertEqual(self.kinds(ended(Status.DEFERRED, notify), **late), [])
-        self.assertEqual(self.kinds(ended(Status.DEFERRED, late=True), **late), [])
-        self.assertEqual(self.kinds(ended(Status.DEFERRED), by_mode="N", deliver_by=NOW + 1), [])
-        self.assertEqual(self.kinds(ended(Status.DEFERRED), by_mode="R", deliver_by=NOW), [])
-        self.assertEqual(self.kinds(ended(Status.DEFERRED)), [])
+        for mode, by, told in (("N", NOW, True), ("N", NOW + 1, False), ("R", NOW, False), ("", 0, False)):
+            recipient, _ = ended(Status.DEFERRED, late=told)
+            self.assertFalse(is_late(envelope(ANN, by_mode=mode, deliver_by=by), recipient, NOW), (mode, by, told))
+
+    def test_what_is_set_aside_is_told_to_the_postmaster(self) -> None:
+        pair = ended(Status.DEFERRED)
+        aside = (replace(pair[0], progress={"aside": True}), pair[1])
+        plan = decide(envelope(ANN, Right.NETWORK), [aside], POSTMASTER, NOW)
+        self.assertEqual([(notice.to, notice.kind) for notice in plan.notices], [(POSTMASTER, Kind.SET_ASIDE)])
+        self.assertEqual(decide(envelope(None), [aside], POSTMASTER, NOW).notices, ())  # as such a notice is itself
 
     def test_what_nearly_all_mail_is_concerns_nobody(self) -> None:
         message = envelope(ANN, Right.NETWORK)

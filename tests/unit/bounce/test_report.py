@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
+from mta.bounce.catalog import catalogs, languages
 from mta.bounce.decide import Ended, Kind, Notice
 from mta.bounce.report import MAX_HEADER, Subject, report
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Status
@@ -62,11 +63,13 @@ def compose(
     header: bytes = HEADER,
     whole: bytes | None = None,
     kind: Kind = Kind.FAILURE,
+    languages: tuple[str, ...] = ("en",),
     **more: Any,
 ) -> bytes:
     envelope = Envelope(origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=ANN, arrived=ARRIVED, **more)
     about = Subject(ABOUT, envelope, header, whole)
-    return report(Notice(to, kind, pairs or (failed(),)), about, ID, "mx.example.org", POSTMASTER, NOW)
+    notice = Notice(to, kind, pairs or (failed(),))
+    return report(notice, about, ID, "mx.example.org", POSTMASTER, NOW, catalogs(languages))
 
 
 def parts(octets: bytes) -> tuple[Message, Message, list[Message], Message]:
@@ -139,7 +142,7 @@ class Good(SynchronousTestCase):
         _, human, *_ = parts(self.good(Status.RELAYED, Reply.of(250, "2.0.0", "queued")))
         said = " ".join(text(human).split())
         self.assertIn("no report about its delivery will follow", said)
-        self.assertIn("answered end of data with: 250 2.0.0 queued", said)
+        self.assertIn("answered the message with: 250 2.0.0 queued", said)
 
     def test_one_that_is_late(self) -> None:
         # RFC 2852 4.1.3, 5
@@ -292,6 +295,7 @@ class ForPrograms(SynchronousTestCase):
                 "Status": "5.1.1",
                 "Remote-MTA": "dns; mx1.b.example",
                 "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
+                # RFC 3464 2.3.7
                 "Last-Attempt-Date": "Tue, 14 Nov 2023 22:13:20 +0000",
             },
         )
@@ -366,17 +370,21 @@ near = st.lists(
 
 class Anything(SynchronousTestCase):
     @given(
-        st.lists(st.tuples(addresses, replies, words, words), min_size=1, max_size=4), near, st.one_of(st.none(), near)
+        st.lists(st.tuples(addresses, replies, words, words), min_size=1, max_size=4),
+        near,
+        st.one_of(st.none(), near),
+        st.lists(st.sampled_from(languages()), min_size=1, max_size=2, unique=True),
     )
-    @example([(BOB, Reply(550, "", ("x" * 3000,)), "", "")], b"", b"--=_7K3QF9ABCDEF0.0--\r\n")
+    @example([(BOB, Reply(550, "", ("x" * 3000,)), "", "")], b"", b"--=_7K3QF9ABCDEF0.0--\r\n", ["en"])
+    @example([(BOB, Reply(550, "", ("{host} {0.__class__} {",)), "{words}", "{")], b"", None, ["zh", "fr"])
     def test_strangers_cannot_break_a_report(
-        self, cases: list[tuple[Address, Reply, str, str]], header: bytes, whole: bytes | None
+        self, cases: list[tuple[Address, Reply, str, str]], header: bytes, whole: bytes | None, spoken: list[str]
     ) -> None:
         pairs = [
             failed(number, address, reply, host=host, orcpt=orcpt, stage="RCPT")
             for number, (address, reply, host, orcpt) in enumerate(cases)
         ]
-        octets = compose(*pairs, header=b"X: y\r\n" + header, whole=whole)
+        octets = compose(*pairs, header=b"X: y\r\n" + header, whole=whole, languages=tuple(spoken))
         # RFC 5322 2.1.1, 2.2: it can go anywhere
         self.assertTrue(octets.isascii())
         lines = octets.split(b"\r\n")

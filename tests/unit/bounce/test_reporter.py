@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
+from mta.bounce.catalog import CatalogError
 from mta.bounce.decide import NOBODY_LEFT
 from mta.bounce.reporter import MAX_LISTED, MAX_RETURNED, Reports
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
@@ -131,6 +132,13 @@ class Tells(ReporterCase):
         self.assertEqual(len(told.spawned), 2)
         self.assertEqual(len({event.args["report"] for event in told.events}), 2)
         self.assertEqual([event.recipient for event in told.events], list(range(MAX_LISTED + 1)))
+
+    def test_in_the_languages_that_were_chosen(self) -> None:
+        self.reports.speak(("de", "fr"))
+        parsed = message_from_bytes(self.read(self.sent(self.accept(ANN))))
+        (human, *_) = parsed.get_payload()
+        self.assertEqual(human["Content-Language"], "de, fr")
+        self.assertRaises(CatalogError, self.reports.speak, ("xx",))
 
     def test_another_postmaster_after_a_reload(self) -> None:
         self.reports.change(ADMIN)

@@ -20,6 +20,7 @@ from mta.dns.fake import FakeResolver
 from mta.envelope import Envelope, Origin, Outcome, Right, Status
 from mta.message.reading import read_whole
 from mta.queue.manager import Manager, Setup
+from mta.queue.notices import TRIES
 from mta.queue.retry import RetryRule
 from mta.reply import Reply, TemporaryFailure
 from mta.routing.ask import Answerer
@@ -29,7 +30,7 @@ from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
 from mta.routing.values import Route
 from mta.spool.memory import MemorySpool
-from mta.spool.values import Selection
+from mta.spool.values import Change, ChangeKind, Selection
 
 ANN, BOB = Address("ann", "a.example"), Address("bob", "b.example")
 POSTMASTER = Address("postmaster", "ours.example")
@@ -232,15 +233,39 @@ class WholeWay(SynchronousTestCase):
         self.assertEqual([to for to, *_ in self.internet.taken], [ANN])
         self.assert_accounted()
 
-    def test_a_failure_whose_report_cannot_be_written_is_held(self) -> None:
-        def refuse(address: Address) -> bool:
-            self.spool.fail_next("begin", TemporaryFailure(Reply.of(452, "4.3.1", "disk full")))
-            return True
+    def test_a_report_that_cannot_be_written_is_tried_again(self) -> None:
+        self.no_reports()
+        id = self.send(ANN, BOB)
+        self.assertEqual((self.internet.taken, self.held()), ([], []))
+        self.patch(self.spool, "begin", MemorySpool.begin.__get__(self.spool))
+        self.clock.pump([1] * 200)
+        self.assertEqual([to for to, *_ in self.internet.taken], [ANN])
+        self.assertEqual(self.story(id).count("to ann@a.example: failed"), 1)
+        self.flushLoggedErrors(TemporaryFailure)
+        self.assert_accounted()
 
-        self.internet.refuses = refuse
-        self.send(ANN, BOB)
-        self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1)
+    def test_a_failure_whose_report_can_never_be_written_is_held(self) -> None:
+        self.no_reports()
+        id = self.send(ANN, BOB)
+        self.clock.pump([10] * 400)
+        self.assertEqual(len(self.flushLoggedErrors(TemporaryFailure)), 1 + TRIES)
         ((original, reason),) = self.held()
         self.assertEqual(original, BOB)
         self.assertIn("disk full", reason)
         self.assert_accounted()
+        # Released, it is tried again, and told.
+        self.patch(self.spool, "begin", MemorySpool.begin.__get__(self.spool))
+        self.successResultOf(self.spool.change(Selection(ids=(id,)), Change(ChangeKind.RELEASE), "root"))
+        self.clock.pump([1] * 100)
+        self.assertEqual([to for to, *_ in self.internet.taken], [ANN])
+        self.assert_accounted()
+
+    def no_reports(self) -> None:
+        begin, first = self.spool.begin, [True]
+
+        def refuse(size_hint: int) -> Any:
+            if first.pop() if first else False:
+                return begin(size_hint)  # the message itself
+            raise TemporaryFailure(Reply.of(452, "4.3.1", "disk full"))
+
+        self.patch(self.spool, "begin", refuse)

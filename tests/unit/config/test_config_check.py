@@ -252,3 +252,12 @@ class Postmaster(Checked):
             problems_of({**mapping(), **domains}),
             ["domains: 5 is not a table of named tables; write [domains.NAME] for each"],
         )
+
+
+class Language(Checked):
+    def test_of_reports(self) -> None:
+        self.said(MINIMAL + '[reports]\nlanguage = "fr"\n')
+        self.said(MINIMAL + '[reports]\nlanguage = ["fr", "de"]\n')
+        what = 'has "fi", for which there are no texts; write "de" or "en" or "es" or "fr" or "zh"'
+        self.said(MINIMAL + '[reports]\nlanguage = ["fr", "fi"]\n', f"reports.language: {what}")
+        self.said(MINIMAL + "[reports]\nlanguage = []\n", "reports.language: is empty; write " + what[-36:])

@@ -235,7 +235,7 @@ class Overrides(SynchronousTestCase):
                 "--set: a b=1: is not KEY=VALUE; write one such as limits.recipients=100",
                 '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
                 "--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, "
-                "log, plugins, postmaster, privacy, queue, relay, route, state, tables, tls",
+                "log, pace, plugins, postmaster, privacy, queue, relay, reports, retry, route, state, tables, tls",
             ],
         )
 
@@ -300,6 +300,10 @@ class Secrets(SynchronousTestCase):
     def test_a_file_that_anybody_may_write_is_refused(self) -> None:
         self.folder.write("key", "hush", 0o666)
         self.assertEqual(self.wrong("{ file = 'key' }"), "key anybody may write to it; run: chmod o-w key")
+
+    def test_a_file_that_anybody_may_read_is_refused(self) -> None:
+        self.folder.write("key", "hush", 0o644)
+        self.assertEqual(self.wrong("{ file = 'key' }"), "key may be read by anybody; run: chmod o= key")
 
     def test_the_fingerprint_does_not_tell_it(self) -> None:
         prints = {

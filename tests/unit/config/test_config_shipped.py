@@ -12,6 +12,7 @@ from mta.config.fingerprint import NEED_RESTART
 from mta.config.load import load
 from mta.config.problems import ConfigurationError
 from mta.config.render import option_fields
+from mta.config.retry_rules import retry_rules
 from mta.config.schema import Limits, Queue
 from mta.delivery.smtp_options import SmtpOptions
 from tests.certificates import Authority
@@ -43,9 +44,9 @@ class Shipped(SynchronousTestCase):
 
     def test_mail_is_kept_as_long_as_the_rfc_wants(self) -> None:
         # RFC 5321 4.5.4.1: tried again after half an hour at least once the first tries are over, for 4 days or more
-        queue = load(str(ROOT / "etc/mta.toml"), environ={}).queue
-        self.assertGreaterEqual(queue.expire_after, 4 * 86400)
-        self.assertGreaterEqual(queue.retry[-1], 1800)
+        configuration = load(str(ROOT / "etc/mta.toml"), environ={})
+        self.assertGreaterEqual(configuration.queue.expire_after, 4 * 86400)
+        self.assertGreaterEqual(retry_rules(configuration).rule("", "b.example").after[-1], 1800)
 
     def test_what_is_a_comment_can_be_uncommented(self) -> None:
         """Each line that shows an option is right where it stands: a user takes away its "#"."""
@@ -61,7 +62,7 @@ class Shipped(SynchronousTestCase):
         text = "\n".join(lines).replace('"table:customers"', '"file:customers"')
         # A section for the example of a route; files and folders that the examples name.
         folder.write("plugins/none.txt")
-        folder.write("smart-host.password", "secret")
+        folder.write("smart-host.password", "secret", 0o600)
         authority = Authority()
         issued = authority.issue("mx1.site.com")
         folder.write("tls/authorities.pem", authority.pem)

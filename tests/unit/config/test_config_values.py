@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config import values
-from mta.config.endpoint import endpoint
+from mta.config.endpoint import endpoint, with_backlog
 from mta.config.problems import Wrong, show
 from mta.config.values import show_duration, show_size
 
@@ -154,6 +154,17 @@ class Refusing(SynchronousTestCase):
         for text in ("dns.example", "192.0.2.1:0", "192.0.2.1:99999", "[::1", "[::1]53", ""):
             said = f'"{text}" is not an address of a server; write "192.0.2.1:53" or "[2001:db8::1]:53"'
             self.refuse(values.server, {text: said})
+
+    def test_room_for_a_burst_of_connections(self) -> None:
+        for written, opened in {
+            "tcp:25": "tcp:25:backlog=1024",
+            "tcp:port=25:interface=127.0.0.1": "tcp:port=25:interface=127.0.0.1:backlog=1024",
+            "tcp:25:backlog=9": "tcp:25:backlog=9",
+            "tcp6:25:9": "tcp6:25:9",
+            "unix:/run/mx.sock:mode=660": "unix:/run/mx.sock:mode=660:backlog=1024",
+            "systemd:domain=INET:name=mx": "systemd:domain=INET:name=mx",
+        }.items():
+            self.assertEqual(with_backlog(written), opened)
 
     def test_endpoints_that_believe_anybody_or_hide_tls(self) -> None:
         proxy = "the header of a PROXY is believed only from peers that the key names"

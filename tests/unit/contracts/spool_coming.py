@@ -12,11 +12,7 @@ from mta.envelope import Destination, Right
 from mta.events import ACCEPTED, HELD
 from mta.interfaces import IIncoming, IMessage, ISpool
 from mta.message.edits import Edit
-from mta.spool.values import (
-    Damaged,
-    Due,
-    Lease,
-)
+from mta.spool.values import Change, ChangeKind, Damaged, Due, Lease, Selection
 from mta.waiting import as_deferred
 
 
@@ -223,16 +219,36 @@ class LeaseContract(SpoolCase):
         self.assertEqual(self.claim(Destination("nowhere", "x")), [])
 
     def test_due_tells_destinations_in_pages(self) -> None:
-        self.accept(recipient(0, due=START + 5), recipient(1, due=START + 3), recipient(2, CAROL, SOUTH))
+        """Those that have something due, soonest first, and the next one; not what comes later."""
+        others = [Destination("internet", f"{n}.example") for n in range(3)]
+        self.accept(recipient(0, due=START + 5), recipient(1, due=START - 3), recipient(2, CAROL, SOUTH))
         self.accept(recipient(0, priority=2), recipient(1, hold="x"))
         self.accept_leased(recipient(0, destination=SOUTH))
-        whole = self.now(self.spool.due(START, None, 10))
-        expected = [Due(NORTH, 2, START, 1), Due(NORTH, 0, START + 3, 2), Due(SOUTH, 0, START, 1)]
-        self.assertEqual(whole, expected)
+        self.accept(*[recipient(n, destination=to, due=START + 10 + n) for n, to in enumerate(others)])
+        expected = [Due(NORTH, START - 3), Due(SOUTH, START), Due(others[0], START + 10)]
+        self.assertEqual(self.now(self.spool.due(START, None, 10)), expected)
         paged: list[Due] = []
         while page := self.now(self.spool.due(START, paged[-1] if paged else None, 1)):
             paged += page
         self.assertEqual(paged, expected)
+
+    def test_due_of_what_was_taken(self) -> None:
+        """A destination is due as early as the first of what still waits for it, whatever took the rest away."""
+        self.accept(recipient(0, due=START - 3, priority=4), recipient(1), recipient(2, priority=-3, due=START + 9))
+        (lease,) = self.claim(limit=1)
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(NORTH, START)])
+        self.now(self.spool.release([lease]))
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(NORTH, START - 3)])
+        self.assertEqual(self.numbers(self.claim()), [(lease.message.id, [0, 1])])
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(NORTH, START + 9)])
+        self.now(self.spool.change(Selection(), Change(ChangeKind.HOLD), "root"))
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [])
+        self.now(self.spool.change(Selection(), Change(ChangeKind.RELEASE), "root"))
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(NORTH, START + 9)])
+        self.now(self.spool.change(Selection(), Change(ChangeKind.REROUTE, SOUTH), "root"))
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(SOUTH, START)])
+        self.now(self.spool.change(Selection(), Change(ChangeKind.DELETE), "root"))
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [])
 
     def test_released_recipients_are_untried(self) -> None:
         lease = self.accept_leased()
@@ -259,7 +275,7 @@ class LeaseContract(SpoolCase):
         self.accept()
         self.claim_one()
         self.clock.at += 11 * MINUTE
-        self.assertEqual(self.now(self.spool.due(self.clock.at, None, 9)), [Due(NORTH, 0, START, 1)])
+        self.assertEqual(self.now(self.spool.due(self.clock.at, None, 9)), [Due(NORTH, START)])
 
     def test_a_renewed_lease_lives_on(self) -> None:
         self.accept()

@@ -20,7 +20,7 @@ from spool_case import (
     recipient,
 )
 
-from mta.envelope import Status
+from mta.envelope import Destination, Status
 from mta.events import ATTEMPT
 from mta.spool.values import (
     Change,
@@ -77,7 +77,7 @@ class FinishContract(SpoolCase):
             next={0: after},
             events=(event, event._replace(recipient=1)),
         )
-        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(SOUTH, 0, due, 1)])
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(SOUTH, due)])
         self.clock.at = due
         again = self.claim_one(SOUTH)
         (one,) = again.recipients
@@ -171,6 +171,44 @@ class FinishContract(SpoolCase):
         self.finish(notice, notices_done=(0,))
         self.assertEqual(len(self.claim()), 1)
 
+    def test_what_an_owed_report_must_know_is_kept_with_it(self) -> None:
+        lease = self.accept_leased(recipient(0), recipient(1))
+        notes = {0: {"host": "mx.b.example", "owed": "failed"}}
+        outcomes = (outcome(0, Status.FAILED, NEVER), outcome(1))
+        self.finish(lease, outcomes=outcomes, owed=(0,), notes=notes)
+        (notice,) = self.claim_notices()
+        progress = notice.recipients[0].progress
+        self.assertEqual((progress["host"], progress["owed"], progress["status"]), ("mx.b.example", "failed", "failed"))
+
+    def test_where_a_report_cannot_be_written_the_end_is_taken_back(self) -> None:
+        lease = self.accept_leased(recipient(0, notify="FAILURE"), recipient(1))
+        self.finish(lease, outcomes=(outcome(0, Status.FAILED, NEVER), outcome(1)), owed=(0,))
+        self.assertEqual(self.balanced().ended, {"failed": 1, "relayed": 1})
+        (notice,) = self.claim_notices()
+        back = {0: Next(START, NORTH, "no report", {"host": "x"})}
+        self.finish(notice, next=back, notices_done=(0,))
+        totals = self.balanced()
+        self.assertEqual((totals.ended.get("failed", 0), totals.ended["relayed"], totals.held), (0, 1, 1))
+        (row,) = self.page()
+        self.assertEqual((row.recipient.hold, row.recipient.notify), ("no report", "FAILURE"))
+        self.assertEqual(row.recipient.progress, {"host": "x"})
+        history = self.now(self.spool.page(Selection(), None, 10, history=True))
+        self.assertEqual([row.recipient.id for row in history], [1])
+        self.assertEqual(self.claim_notices(), [])
+        self.now(self.spool.change(Selection(), Change(ChangeKind.RELEASE), "root"))
+        (again,) = self.claim()
+        self.assertEqual(self.read(again.message), SMALL)
+
+    def test_only_an_end_can_be_taken_back_and_only_to_be_held(self) -> None:
+        lease = self.accept_leased()
+        after = {0: Next(START, NORTH)}
+        self.finish(lease, outcomes=(outcome(0, Status.DEFERRED, LATER),), next=after, owed=(0,))
+        (notice,) = self.claim_notices()
+        for step in (Next(START, NORTH), Next(START, NORTH, "it waits as it is")):
+            self.failureResultOf(self.spool.finish((Result(lease=notice, next={0: step}),)), KeyError)
+        self.finish(notice, notices_done=(0,))
+        self.balanced()
+
     def test_an_owed_report_survives_a_crash(self) -> None:
         self.finish(self.accept_leased(), outcomes=(outcome(0, Status.FAILED, NEVER),), owed=(0,))
         self.assertEqual(len(self.claim_notices()), 1)
@@ -234,7 +272,7 @@ class OperatorContract(SpoolCase):
         self.assertGreater(self.notified, before)
         self.assertEqual(self.numbers(self.claim()), [(id, [1])])
         story = self.now(self.spool.story(id))
-        self.assertEqual([str(event) for event in story], ["hold by root", "release by root"])
+        self.assertEqual([str(event) for event in story], ["hold by root   looks odd", "release by root"])
         self.assertEqual([event.recipient for event in story], [1, 1])
 
     def test_retry_reroute_and_priority(self) -> None:
@@ -242,9 +280,35 @@ class OperatorContract(SpoolCase):
         self.assertEqual(self.change(ChangeKind.RETRY), 1)
         self.assertEqual(self.change(ChangeKind.REROUTE, SOUTH), 2)
         self.assertEqual(self.change(ChangeKind.PRIORITY, 7, held=False), 1)
-        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(SOUTH, 7, START, 1)])
+        self.assertEqual(self.now(self.spool.due(START, None, 9)), [Due(SOUTH, START)])
         self.assertEqual(self.claim_one(SOUTH).recipients[0].due, START)
         self.assertEqual(self.codes(id), ["changed"] * 3)
+
+    def test_a_reroute_stays_until_it_is_taken_back(self) -> None:
+        self.accept(recipient(0))
+        self.assertEqual(self.change(ChangeKind.REROUTE, Destination("far", "")), 1)
+        self.assertEqual(self.change(ChangeKind.REROUTE, Destination("far", "")), 0)
+        (row,) = self.page()
+        self.assertEqual(row.recipient.destination, Destination("far", "b.example"))
+        self.assertEqual(row.recipient.progress["via"], ["far", "b.example"])
+        self.assertEqual(self.change(ChangeKind.REROUTE, Destination("", "")), 1)
+        self.assertNotIn("via", self.page()[0].recipient.progress)
+
+    def test_selected_by_place_reason_and_domain(self) -> None:
+        one = self.accept(recipient(0, hold="Looks odd"))
+        two = self.accept(recipient(0, CAROL, SOUTH, progress={"reply": "451 4.7.1 Greylisted"}))
+        for selection, expected in (
+            ({"place": "internet"}, [one, two]),
+            ({"place": "c.example"}, [two]),
+            ({"place": "internet:b.example"}, [one]),
+            ({"place": "example"}, []),
+            ({"reason": "looks"}, [one]),
+            ({"reason": "GREYL"}, [two]),
+            ({"recipient": "@c.EXAMPLE"}, [two]),
+            ({"recipient": "@example"}, []),
+            ({"sender": "@a.example"}, [one, two]),
+        ):
+            self.assertEqual([row.id for row in self.page(**selection)], expected, selection)
 
     def test_bounce_makes_it_due_with_the_reason(self) -> None:
         self.accept(recipient(0, hold="x", due=START + MINUTE))
@@ -270,7 +334,7 @@ class OperatorContract(SpoolCase):
     def test_a_change_of_many(self) -> None:
         self.write_many(1300)
         self.assertEqual(self.change(ChangeKind.PRIORITY, 1), 1300)
-        self.assertEqual(self.now(self.spool.due(START, None, 9))[0].waiting, 1300)
+        self.assertEqual({row.recipient.priority for row in self.page()}, {1})
 
     def write_many(self, count: int) -> None:
         for start in range(0, count, 650):

@@ -47,6 +47,7 @@ class Delivery:
         self.batches: list[Batch] = []
         self.answer: Callable[[Batch, Recipient], Reply | Exception | None] = lambda batch, recipient: OK
         self.scope = Scope.RECIPIENT
+        self.attempt: dict[str, str] = {}
         self.wait: list[Deferred[None]] | None = None
 
     def limits(self, route: Route) -> Limits:
@@ -64,7 +65,9 @@ class Delivery:
                 raise answer
             if answer is not None:
                 status = Status.RELAYED if answer.positive else Status.FAILED if answer.permanent else Status.DEFERRED
-                batch.report(Outcome(recipient=recipient.id, status=status, reply=answer, scope=self.scope))
+                batch.report(
+                    Outcome(recipient=recipient.id, status=status, reply=answer, scope=self.scope, attempt=self.attempt)
+                )
 
     def stop(self, deadline: float) -> Deferred[None]:
         return succeed(None)
@@ -157,7 +160,9 @@ class ManagerCase(SynchronousTestCase):
         )
         incoming.seal(envelope, (), ())
         leads = Leads(tuple(recipients), (), tuple(Route(destination=one.destination) for one in recipients))
-        lease = self.successResultOf(self.spool.commit(incoming, self.manager.birth_claim(leads) if claim else None))
+        lease = self.successResultOf(
+            self.spool.commit(incoming, self.manager.birth_claim(leads, envelope) if claim else None)
+        )
         self.manager.take(lease)
         return incoming.id
 

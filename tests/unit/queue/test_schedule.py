@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.envelope import Destination, Recipient, Scope
+from mta.envelope import Destination, Envelope, Origin, Recipient, Scope
 from mta.queue.destination import DEAD_AFTER, REST
 from mta.queue.schedule import Job, Schedule
 from mta.routing.values import Route
 from mta.spool.values import Lease
 
-NO_MESSAGE = cast("Any", None)
+
+def message(sender: str) -> Any:
+    origin = Origin(listener="mx", protocol="ESMTP", login=sender)
+    return cast("Any", SimpleNamespace(envelope=Envelope(origin=origin, reverse_path=None, arrived=0)))
 
 
-def job(hop: str, token: int = 0, priority: int = 0, recipients: int = 1) -> Job:
+def job(hop: str, token: int = 0, priority: int = 0, recipients: int = 1, sender: str = "") -> Job:
     destination = Destination("internet", hop)
     some = tuple(
         Recipient(
@@ -29,7 +33,7 @@ def job(hop: str, token: int = 0, priority: int = 0, recipients: int = 1) -> Job
         )
         for n in range(recipients)
     )
-    return Job(Lease(token, NO_MESSAGE, some, 0), Route(destination=destination))
+    return Job(Lease(token, message(sender), some, 0), Route(destination=destination))
 
 
 class Fairness(SynchronousTestCase):

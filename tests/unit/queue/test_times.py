@@ -18,8 +18,9 @@ from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Scop
 from mta.events import Event
 from mta.interfaces import IMessage
 from mta.queue.conclude import Report
-from mta.queue.manager import TOO_LATE, Manager, Setup
+from mta.queue.manager import Manager, Setup
 from mta.queue.retry import RetryRule
+from mta.queue.untried import TOO_LATE
 from mta.reply import Reply
 from mta.routing.ask import Answerer
 from mta.routing.router import Router

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from mta.address import Address
 from mta.dns.fake import FakeResolver
+from mta.envelope import Envelope
 from mta.events import Event
 from mta.reply import Reply
 from mta.routing.ask import Answerer
@@ -60,12 +61,20 @@ class Queue:
         self.leases: list[Lease | None] = []
         self.flushed: list[tuple[str, bool]] = []
         self.waiting: dict[str, int] = {}  # recipients by domain, for ``flush``
+        self.refusal: Reply | None = None
+        self.accepted_by: list[tuple[str, int]] = []  # client, recipients
 
-    def birth_claim(self, leads: object = None) -> Claim | None:
+    def birth_claim(self, leads: object = None, envelope: object = None) -> Claim | None:
         return Claim("test", 1 << 60)
 
     def take(self, lease: Lease | None, leads: object = None) -> None:
         self.leases.append(lease)
+
+    def refuses(self, envelope: Envelope) -> Reply | None:
+        return self.refusal
+
+    def accepted(self, envelope: Envelope, recipients: int) -> None:
+        self.accepted_by.append((envelope.origin.client, recipients))
 
     async def flush(self, domain: str, subdomains: bool) -> int:
         self.flushed.append((domain, subdomains))

@@ -70,7 +70,7 @@ class Wishes(SynchronousTestCase):
 
     def test_held_until_its_time(self) -> None:
         # RFC 4865 4.2
-        self.server.queue.birth_claim = lambda leads=None: None  # type: ignore[method-assign]
+        self.server.queue.birth_claim = lambda leads=None, envelope=None: None  # type: ignore[method-assign]
         connection = self.server.connect(NETWORK).greet()
         until = self.server.now() + 600_000
         for line in ("MAIL FROM:<> HOLDFOR=600", "RCPT TO:<ann@ours.example>", "DATA", "."):

@@ -59,10 +59,10 @@ class Greeting(SynchronousTestCase):
 
     def test_service_that_stops_meanwhile(self) -> None:
         gone = self.server.factory.shut_down()
-        self.server.clock.advance(5.0)
-        self.assertTrue(self.client.seen().endswith(b"421 4.3.2 The service is stopping\r\n"))
+        self.assertTrue(self.client.seen().endswith(b"421 4.3.2 The service is stopping\r\n"), "at once")
         self.client.leave()
         self.successResultOf(gone)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_behind_a_proxy_it_begins_with_the_header(self) -> None:
         header = b"PROXY TCP4 203.0.113.9 198.51.100.200 4711 25\r\n"
@@ -128,6 +128,26 @@ class Dictionary(SynchronousTestCase):
         client.say("RCPT TO:<y@ours.example>")
         client.leave()
         self.server.clock.pump([1.0] * 5)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_service_that_stops_meanwhile(self) -> None:
+        self.server = Server(slow_after=1)
+        client = self.server.connect().greet()
+        client.say("MAIL FROM:<>")
+        client.send(b"RCPT TO:<x@ours.example>\r\n" * 5)
+        client.seen()
+        self.server.factory.shut_down()
+        self.assertEqual([line[:9] for line in client.seen().splitlines()], [b"550 5.1.1", b"421 4.3.2"])
+        self.assertTrue(client.closed)
+
+    def test_time_that_is_over_for_the_session(self) -> None:
+        self.server = Server(slow_after=1, slow_most=60.0, session_timeout=30.0)
+        client = self.server.connect().greet()
+        client.say("MAIL FROM:<>")
+        client.send(b"RCPT TO:<x@ours.example>\r\n" * 8)
+        self.server.clock.pump([1.0] * 40)
+        self.assertTrue(client.seen().endswith(b"421 4.4.3 A lookup took too long, try again later\r\n"))
+        self.assertTrue(client.closed)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_what_may_change_is_not_counted(self) -> None:

@@ -49,7 +49,7 @@ class EveryReply(SynchronousTestCase):
             (replies.ETRN_FAILED, 458, "4.3.0"),  # RFC 1985 5.1
             (replies.ETRN_NOT_ALLOWED, 459, "4.7.1"),  # RFC 1985 5.1
             (replies.UNKNOWN_COMMAND, 500, "5.5.2"),  # RFC 3463 3.6
-            (replies.UNKNOWN_PARAMETER, 555, "5.5.4"),  # RFC 5321 4.1.1.11
+            (replies.unknown_parameter("X"), 555, "5.5.4"),  # RFC 5321 4.1.1.11
             (replies.TOO_MANY_RECIPIENTS, 452, "4.5.3"),  # RFC 5321 4.5.3.1.10
             (replies.MESSAGE_TOO_BIG, 552, "5.3.4"),  # RFC 1870 6.1
         ):

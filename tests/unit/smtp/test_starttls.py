@@ -287,6 +287,15 @@ class Ending(Case):
         self.assertEqual(client.seen(), b"421 4.3.2 The service is stopping\r\n")
         self.assertTrue(client.said_goodbye)
 
+    def test_service_stops_and_the_client_does_not_close(self) -> None:
+        # RFC 8446 6.1: we need not wait for its close_notify; meanwhile nobody would be served
+        closing, idle = self.secured(), self.secured()
+        closing.send(b"QUIT\r\n")
+        self.server.factory.shut_down()
+        self.server.clock.pump([1.0] * 3)
+        self.assertTrue(closing.transport.aborted)
+        self.assertTrue(idle.transport.aborted)
+
     def test_client_that_closes_in_data(self) -> None:
         client = self.secured().greet()
         client.say("MAIL FROM:<a@b.example>")
@@ -303,6 +312,16 @@ class Ending(Case):
         self.assertEqual(client.seen(), b"")
         client.protocol.resumeProducing()
         self.assertEqual(client.seen().count(b"250 "), 3)
+
+    def test_client_that_did_not_read_its_replies_before_it(self) -> None:
+        client = self.client()
+        wait = client.protocol.pauseProducing
+        client.protocol.session._write = lambda octets: (client.transport.write(octets), wait())
+        self.assertEqual(client.say("STARTTLS"), READY)
+        client.protocol.session._write = client.transport.write
+        client.transport.producer.resumeProducing()  # as the connection does when its buffer is empty
+        client.secure()
+        self.assertEqual(client.say("NOOP"), "250 2.0.0 Ok")
 
 
 class Implicit(Case):

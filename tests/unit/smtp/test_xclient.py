@@ -158,6 +158,25 @@ class Becoming(SynchronousTestCase):
         self.client.say("MAIL FROM:<a@b.example>")
         self.assertTrue(self.client.say("RCPT TO:<x@foreign.example>").startswith("550 5.7.1"))
 
+    def test_login_of_one_client_is_not_that_of_the_next(self) -> None:
+        # XCLIENT_README: only what the last XCLIENT told stays
+        self.become("ADDR=203.0.113.9 LOGIN=ann")
+        self.become("ADDR=203.0.113.10")
+        self.client.greet()
+        self.client.say("MAIL FROM:<a@b.example>")
+        self.assertTrue(self.client.say("RCPT TO:<x@foreign.example>").startswith("550 5.7.1"))
+        self.client.say("RSET")
+        self.become("ADDR=203.0.113.9")
+        self.assertEqual(self.client.protocol.session.rights, frozenset())
+
+    def test_login_that_is_told_alone(self) -> None:
+        # XCLIENT_README: what is too long for one command comes in several
+        self.become("ADDR=203.0.113.9")
+        self.become("LOGIN=ann")
+        self.become("ADDR=203.0.113.9 NAME=far.example")
+        self.client.greet()
+        self.assertTrue(self.client.message("a@b.example", "x@foreign.example").startswith("250"))
+
     def test_login_outlives_a_reload_and_is_worth_nothing_by_lmtp(self) -> None:
         self.become("ADDR=203.0.113.9 LOGIN=ann")
         self.server.factory.context = replace(self.server.context)

@@ -10,8 +10,10 @@ from sqlite_case import SqliteCase
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.envelope import Status
-from mta.spool.values import ChangeKind, Next
+from mta.spool.reader import SpoolReader
+from mta.spool.values import ChangeKind, Due, Next
 
+LATER_ON = START + 10 * MINUTE
 LONG = {"message", "body", "recipient", "history", "event", "r", "m"}
 
 
@@ -74,6 +76,24 @@ class Plans(SqliteCase, SynchronousTestCase):
             self.change(kind, argument, sender="ann@a.example")
         self.now(self.spool.purge(START + MINUTE, 100))
         self.assertEqual(self.whole(), [])
+
+    def test_a_look_for_what_is_due(self) -> None:
+        self.accept(recipient(0), recipient(1, destination=SOUTH, due=LATER_ON))
+        plans = sqlite3.connect(self.database)
+        reader = SpoolReader(self.state)
+        reader.db.set_trace_callback(self.seen.add)
+        self.seen.clear()
+        first = reader.due(START, None, 1)
+        self.assertEqual([*first, *reader.due(START, first[0], 9)], [Due(NORTH, START), Due(SOUTH, LATER_ON)])
+        looks = [statement for statement in self.seen if "first_due" in statement]
+        self.assertEqual(len(looks), 2)
+        for statement in looks:
+            rows = [row[3] for row in plans.execute(f"EXPLAIN QUERY PLAN {statement}")]
+            # In order of the index: nothing is sorted, and it ends at the first that is later.
+            self.assertTrue(all("USING" in row and "INDEX" in row for row in rows if "destination" in row), rows)
+            self.assertFalse(any("TEMP B-TREE" in row for row in rows), rows)
+        reader.close()
+        plans.close()
 
     def test_the_test_would_notice(self) -> None:
         self.accept()

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from spool_contract import LARGE, SMALL, START, outcome, recipient
+from spool_contract import LARGE, NORTH, SMALL, START, outcome, recipient
 from sqlite_case import SqliteCase
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.spool.backup import backup
 from mta.spool.bodies import BodyFolder
 from mta.spool.reader import SpoolReader
-from mta.spool.values import Selection, SpoolUnusable, id_number
+from mta.spool.values import Due, Selection, SpoolUnusable, id_number
 
 
 class Reader(SqliteCase, SynchronousTestCase):
@@ -34,7 +34,7 @@ class Reader(SqliteCase, SynchronousTestCase):
             self.assertEqual(reader.record(ended.id).envelope.arrived, START)
             with self.assertRaises(KeyError):
                 reader.get(ended.id)
-            self.assertEqual(reader.due(START, None, 5)[0].waiting, 1)
+            self.assertEqual(reader.due(START, None, 5), [Due(NORTH, START)])
             self.assertEqual(reader.check(), [])
 
     def fill(self) -> None:

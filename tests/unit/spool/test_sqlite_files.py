@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.reply import TemporaryFailure
 from mta.spool.bodies import disk_failure
+from mta.spool.schema import VERSION
 from mta.spool.values import SpoolLocked, SpoolUnusable, id_number
 
 
@@ -54,6 +55,10 @@ class Safety(SqliteCase, SynchronousTestCase):
             path.chmod(right | 0o040)
             self.refused(str(path), "others")
             path.chmod(right)
+        state = self.database.parent.parent.parent
+        state.chmod(0o770)
+        self.refused(str(state), "others")
+        state.chmod(0o755)  # to look into it harms nobody
         self.reopen()
 
     def test_a_link_in_the_spool_is_refused(self) -> None:
@@ -100,7 +105,7 @@ class Safety(SqliteCase, SynchronousTestCase):
         self.now(self.spool.close())
         self.sql("PRAGMA user_version = 99")
         self.refused("newer", "99")
-        self.sql("PRAGMA user_version = 1")
+        self.sql(f"PRAGMA user_version = {VERSION}")
         self.reopen()
 
 

@@ -277,6 +277,7 @@ class Reloads(Case):
         self.patch(files, "read", denied)
         self.change(keeper, certificate="a.pem")
         self.assertEqual(self.codes(), ["certificate-refused"])
+        self.assertEqual(len(keeper.refused), 1)  # ``mta reload`` tells it too
         self.assertEqual(self.names(keeper), {"mail.ours.example"})
 
     def test_policy(self) -> None:

@@ -129,7 +129,7 @@ class Protocols(Case):
         issued = AUTHORITY.issue(HOST)
         found = self.negotiate(TlsClient(), self.server(issued, SSL.TLS1_2_VERSION))
         self.assertEqual(found.protocol, "TLSv1.2")
-        for client, newest in ((TlsClient(), SSL.TLS1_1_VERSION), (TlsClient(minimum="1.3"), SSL.TLS1_2_VERSION)):
+        for client, newest in ((TlsClient(), SSL.TLS1_1_VERSION), (TlsClient(minimum="TLSv1.3"), SSL.TLS1_2_VERSION)):
             error = self.assertRaises(SSL.Error, self.negotiate, client, self.server(issued, newest))
             self.assertNotEqual(reason(error), "")
 

@@ -1,0 +1,178 @@
+"""The story of a message for people: what happened, in order, and what comes next and when.  Pure.
+
+What it is: each event of the story becomes a line of time, name and details; those that everybody asks about (where it
+came from, where it leads, what was tried) are set out so that they can be read down the page.
+Contract: only what decisions stored is told; nothing is decided here.  Whatever a stranger sent is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mta.admin import show
+from mta.bounce.catalog import Catalog
+from mta.bounce.explain import explain, their_words
+from mta.envelope import Envelope, Status
+from mta.events import Event, escape
+from mta.queue.paused import Pause
+from mta.queue.progress import outcome_of
+from mta.queue.retry import Retries
+from mta.spool.values import Row
+
+_INDENT: Final = " " * 24
+#: What stands before the host's words.
+_ARROW: Final = " -> "
+
+
+def told(story: Sequence[Event], now: int) -> Iterator[str]:
+    """The lines of a story."""
+    day = ""
+    for event in story:
+        at = datetime.fromtimestamp(event.at / 1000, UTC)
+        if (date := at.strftime("%a %d %b %Y")) != day:
+            day = date
+            yield f"{date} UTC"
+        name, lines = _EVENTS.get(event.code, _plain)(event)
+        clock = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+        first, *rest = lines or [""]
+        yield f"{clock} {name:<10} {first}".rstrip()
+        for line in rest:
+            yield f"{_INDENT}{line}".rstrip()
+
+
+Told = tuple[str, list[str]]
+
+
+def _plain(event: Event) -> Told:
+    return escape(event.code), [str(event)]
+
+
+def _word(args: Mapping[str, Any], name: str) -> str:
+    value = args.get(name)
+    if isinstance(value, list | tuple):
+        return ", ".join(escape(str(one)) for one in value)
+    return "" if value is None else escape(str(value))
+
+
+def _accepted(event: Event) -> Told:
+    args = event.args
+    size = args.get("size", args.get("octets"))
+    tls = _word(args, "tls")
+    spoken = ", ".join(word for word in (_word(args, "helo"), _word(args, "protocol"), tls) if word)
+    about = f"listener {_word(args, 'listener')}"
+    if isinstance(size, int):
+        about += f", {show.octets(size)}"
+    return "accepted", [
+        f"{_word(args, 'client')} ({spoken}) {about}",
+        f"from <{_word(args, 'sender')}>  to {_word(args, 'recipients')}",
+    ]
+
+
+def _committed(event: Event) -> Told:
+    return "250", [f"on disk, {_word(event.args, 'ms')} ms"]
+
+
+def _expanded(event: Event) -> Told:
+    args = event.args
+    return "leads", [f"{_word(args, 'address')}{_ARROW}{_word(args, 'targets')}   {_word(args, 'rule')}"]
+
+
+def _routed(event: Event) -> Told:
+    args = event.args
+    hop = f":{_word(args, 'next_hop')}" if args.get("next_hop") else ""
+    return "route", [f"{_word(args, 'address')}{_ARROW}{_word(args, 'service')}{hop}   {_word(args, 'rule')}"]
+
+
+def _attempt(event: Event) -> Told:
+    args = event.args
+    host = " ".join(word for word in (_word(args, "host"), _word(args, "tls")) if word)
+    seconds = f"  {_word(args, 'seconds')}s" if args.get("seconds") not in (None, "") else ""
+    stage = f"{_word(args, 'stage')}: " if args.get("stage") else ""
+    status = _word(args, "status")
+    scope = f"   scope: {_word(args, 'scope')}" if status == Status.DEFERRED else ""
+    return f"try {_word(args, 'attempt')}", [
+        f"<{_word(args, 'address')}> {status} by {_word(args, 'service')}  {host}{seconds}".rstrip(),
+        f"{stage}{_word(args, 'reply')}{scope}",
+    ]
+
+
+def _changed(event: Event) -> Told:
+    args = event.args
+    detail = f": {_word(args, 'detail')}" if args.get("detail") else ""
+    count = f", {_word(args, 'recipients')} recipients" if args.get("recipients") else ""
+    return "operator", [f"{_word(args, 'change')}{detail}   by {_word(args, 'by')}{count}"]
+
+
+_EVENTS: Final[Mapping[str, Callable[[Event], Told]]] = {
+    "accepted": _accepted,
+    "committed": _committed,
+    "expanded": _expanded,
+    "routed": _routed,
+    "attempt": _attempt,
+    "changed": _changed,
+}
+
+
+def what_next(
+    row: Row,
+    envelope: Envelope | None,
+    rules: Retries | None,
+    catalog: Catalog,
+    pause: Pause | None,
+    now: int,
+    *,
+    running: bool,
+) -> Iterator[str]:
+    """What comes next for a recipient that waits, and on whose side the trouble is."""
+    recipient, progress = row.recipient, row.recipient.progress
+    who = escape(str(recipient.address))
+    yield f"NEXT         <{who}> {_step(row, pause, now, running)}"
+    times = [] if envelope is None or rules is None else list(_times(row, envelope, rules, now))
+    if times and not recipient.hold:
+        yield f"             {'; '.join(times)}"
+    if "reply" not in progress:
+        return
+    outcome = outcome_of(recipient, Status.DEFERRED)
+    found = explain(recipient, outcome)
+    yield f"WHY          {catalog.say(f'cause.{found.cause}')}"
+    side = catalog.say(f"side.{found.side}").rstrip(".")
+    yield f"WHOSE SIDE   {side if found.side != 'yours' else side.replace('yours', 'the sender' + chr(39) + 's', 1)}"
+    if their_words(outcome):
+        yield f"             {escape(str(outcome.attempt.get('host', '')))} said: {escape(str(outcome.reply))}"
+
+
+def _step(row: Row, pause: Pause | None, now: int, running: bool) -> str:
+    recipient, progress = row.recipient, row.recipient.progress
+    number = recipient.attempts + 1
+    by = f", by {escape(str(recipient.destination))}"
+    if recipient.hold:
+        return f"held until somebody releases it: {escape(recipient.hold)}"
+    if "bounce" in progress:
+        return f"is given up as soon as it is its turn: {escape(str(progress['bounce']))}"
+    if pause is not None:
+        return f"waits: {escape(pause.place)} is paused by {escape(pause.by)}{by}"
+    if row.claimed and running:
+        return f"try {number} is under way, or next when its destination has room{by}"
+    due = int(progress.get("try", recipient.due)) if progress.get("look") == recipient.due else recipient.due
+    if due <= now:
+        when = "as soon as its destination has room" if running else "when the service is started"
+        return f"try {number} {when}{by}"
+    return f"try {number} at {show.moment(due, now)}, in {show.age(due - now)}{by}"
+
+
+def _times(row: Row, envelope: Envelope, rules: Retries, now: int) -> Iterator[str]:
+    """Retry rule, warning, expiry."""
+    recipient, progress = row.recipient, row.recipient.progress
+    trouble, since = str(progress.get("trouble", "")), int(progress.get("since", 0))
+    rule = rules.rule(trouble, recipient.address.domain)
+    if rule.name:
+        yield f"retry rule: {escape(rule.name)}"
+    begins = max(envelope.arrived, envelope.hold_until)
+    warning = next((begins + round(s * 1000) for s in rule.warn_after if begins + round(s * 1000) > now), 0)
+    if warning:
+        yield f"warning {show.moment(warning, now)}"
+    if envelope.deliver_by > now:
+        yield f"the sender wants it by {show.moment(envelope.deliver_by, now)}"
+    yield f"expires {show.moment(rule.expires(envelope, since), now)}"

@@ -1,0 +1,1 @@
+"""Plays the queue forward on a fake clock, with the real scheduler: ``mta simulate``, and a test bed."""
