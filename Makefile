@@ -20,7 +20,7 @@ run: $(VENV)/.installed
 
 # Everything that the tests need, and all tests.  ARGS="-k name" chooses some.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 # What CI checks beside the tests.
 check: $(VENV)/.installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -15,8 +16,11 @@ from typing import Any
 #: Seconds that only a broken program needs.
 DEADLINE = 30.0
 
-#: Ports that no system gives to a client on its own, so that what is free now is free in a moment too.
-PORTS = range(12_000, 32_000)
+#: Which of the processes that share the tests this is, by pytest-xdist.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+#: Ports that no system gives to a client on its own, so that what is free now is free in a moment too; each process of
+#: the tests has a sixteenth of its own.
+PORTS = range(12_000 + WORKER % 16, 32_000, 16)
 
 
 def free_port() -> int:
