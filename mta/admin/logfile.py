@@ -114,8 +114,8 @@ def _glob_escaped(name: str) -> str:
 
 def lines_of(path: Path) -> Iterator[str]:
     """The lines of one file, packed or not."""
-    opened: Any = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115  # closed below
-    with opened as file:
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
         for line in file:
             yield _text(line)
 

@@ -326,7 +326,7 @@ class Attempt:
 
 def _took_nothing(sent: Sent) -> bool:
     """The connection ended before the server said anything of this transaction."""
-    for answer in sent.answers:  # noqa: SIM110 - one look, for nearly all mail
+    for answer in sent.answers:  # noqa: SIM110  # each message passes: no generator
         if answer.stage != "MAIL" or answer.scope is not Scope.HOST:
             return False
     return True

@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from mta.interfaces import IChunks, Maybe
 from mta.message.edits import Edit
-from mta.message.header import Header, scan
+from mta.message.header import Header
 from mta.message.parameters import read_type
 from mta.message.recode import Recode, Recoding
 from mta.message.structure import Refused, Walk
@@ -110,12 +110,8 @@ async def _read(open: Callable[[], IChunks], walk: Walk) -> int:
         chunks.close()
 
 
-def signed(header: bytes) -> bool:
-    """A signature or an encryption would not survive a change of the message that begins so."""
-    return _is_signed(scan(header))
-
-
 def _is_signed(header: Header) -> bool:
+    """A signature or an encryption would not survive a change of the message that begins so."""
     if any(header.count(name) for name in _SIGNATURES):
         return True
     kind = read_type(header.get(b"content-type") or b"")

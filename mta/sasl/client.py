@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,15 +42,15 @@ class Login:
     mechanisms: tuple[str, ...] = ()
 
 
-class ClientMechanism:
+class ClientMechanism(ABC):
     """One exchange; see the module's text."""
 
     name: ClassVar[str]
     done = False
 
+    @abstractmethod
     def start(self) -> bytes | None:
         """The initial response; None: the server speaks first."""
-        raise NotImplementedError
 
     def step(self, challenge: bytes) -> bytes:
         """The answer to a challenge."""

@@ -83,7 +83,6 @@ BARE_NEWLINE: Final = of(550, "5.6.0", "The message has a bare CR or LF; lines m
 HAS_NUL: Final = of(554, "5.6.0", "The message has a NUL octet")
 DATA_LINE_TOO_LONG: Final = of(554, "5.6.0", "The message has a line that is too long")
 TOO_MANY_HOPS: Final = of(554, "5.4.6", "Too many hops: the message is in a loop")
-COMMIT_FAILED: Final = of(451, "4.3.0", "The message could not be stored, try again later")
 
 
 def bad_parameter(keyword: str) -> Reply:

@@ -12,6 +12,7 @@ commands in a row it is the others' turn.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -45,7 +46,7 @@ class Waited(Protocol):
     def cancel(self) -> None: ...
 
 
-class Turns:
+class Turns(ABC):
     """See the module's text.  ``client`` is its address, for the log; ``find`` as in ``commands``."""
 
     __slots__ = (
@@ -91,17 +92,17 @@ class Turns:
 
     # --- what a session adds -------------------------------------------------------------------------------
 
+    @abstractmethod
     def _answer(self, reply: Reply | None, name: bytes) -> None:
         """Queue the reply to the command; None: it has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _data_awaited(self) -> None:
         """The next piece of a message is awaited from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, last: Reply | None = None) -> None:
         """Say a last word, then end the connection."""
-        raise NotImplementedError
 
     # --- what the protocol calls ---------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Turns:
                 line = self._splitter.next_line()
             except BadLine as error:
                 too_long = isinstance(error, LineTooLong)
-                self._answer(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, b"")
+                self._bad_line(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, error.verb)
                 continue
             if line is None:
                 break
@@ -175,7 +176,7 @@ class Turns:
         name = verb.upper()
         if b"\r" in line or b"\0" in line:
             # PROXY 2.2: NUL alone is the third line of a binary header, from a peer that is not to be believed.
-            self._answer(replies.NO_PROXY if line == b"\0" else replies.BAD_LINE, b"")
+            self._bad_line(replies.NO_PROXY if line == b"\0" else replies.BAD_LINE, name[:4])
             return
         try:
             answer = self.find(name, self.context.lmtp)(self, argument.strip(b" \t"))
@@ -187,6 +188,13 @@ class Turns:
                 self._data_awaited()
         except Exception as error:
             self._answer(self.trouble(error), name)
+
+    def _bad_line(self, reply: Reply, verb: bytes) -> None:
+        """A line that is never run.  RFC 3030 2: of a BDAT nobody knows how many octets follow that are no commands."""
+        if verb == b"BDAT":
+            self.close(replies.BDAT_SYNTAX)
+        else:
+            self._answer(reply, b"")
 
     def _wait(self, coroutine: Any, name: bytes) -> None:
         """Drive a command that may have to wait; go on when it is done."""

@@ -24,7 +24,11 @@ _NOTHING_LONGER: Final[Mapping[bytes, int]] = {}
 
 
 class BadLine(Exception):
-    """What came is no command line and is never run."""
+    """What came is no command line and is never run.  ``verb``: the four octets that it began with, in capitals."""
+
+    def __init__(self, verb: bytes = b"") -> None:
+        super().__init__()
+        self.verb = verb
 
 
 class LineTooLong(BadLine):
@@ -44,7 +48,7 @@ class CommandSplitter:
     run.
     """
 
-    __slots__ = ("_buffer", "_longer", "_skipping", "_start", "limit")
+    __slots__ = ("_buffer", "_longer", "_skipped", "_skipping", "_start", "limit")
 
     def __init__(self, limit: int, longer: Mapping[bytes, int] = _NOTHING_LONGER) -> None:
         self.limit = limit
@@ -52,6 +56,7 @@ class CommandSplitter:
         self._buffer = b""
         self._start = 0  # what stands before it has been given out
         self._skipping = False
+        self._skipped = b""  # what the line that is skipped began with
 
     def feed(self, octets: bytes) -> None:
         if self._start == len(self._buffer):
@@ -67,20 +72,25 @@ class CommandSplitter:
         if end < 0:
             size = len(self._buffer) - start
             if self._skipping or (size > self.limit and self._too_long(start, start + size)):
-                self._skipping = True
+                if not self._skipping:
+                    self._skipping, self._skipped = True, self._verb(start)
                 self._buffer, self._start = b"", 0
             return None
         self._start = end + 1
         if self._skipping or (end + 1 - start > self.limit and self._too_long(start, end + 1)):
+            verb = self._skipped if self._skipping else self._verb(start)
             self._skipping = False
-            raise LineTooLong
+            raise LineTooLong(verb)
         line = self._buffer[start:end]
         if not line.endswith(b"\r"):
-            raise BareNewline
+            raise BareNewline(self._verb(start))
         return line[:-1]
 
     def _too_long(self, start: int, end: int) -> bool:
-        return end - start > self.limit + self._longer.get(self._buffer[start : start + 4].upper(), 0)
+        return end - start > self.limit + self._longer.get(self._verb(start), 0)
+
+    def _verb(self, start: int) -> bytes:
+        return self._buffer[start : start + 4].upper()
 
     def take_rest(self) -> bytes:
         """All octets not given out yet: the beginning of data, or what is thrown away at STARTTLS."""

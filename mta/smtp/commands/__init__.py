@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mta.reply import Reply
 from mta.smtp import replies
-from mta.smtp.commands.bdat import bdat
+from mta.smtp.commands.bdat import bdat, unreadable
 from mta.smtp.commands.data import data
 from mta.smtp.commands.ehlo import ehlo, helo
 from mta.smtp.commands.etrn import etrn
@@ -100,4 +100,7 @@ _LMTP_COMMANDS: Final[dict[bytes, Command]] = COMMANDS | {name: verb.run for nam
 
 def find(name: bytes, lmtp: bool = False) -> Command:
     """The command by its name in capitals, on a listener for SMTP or LMTP."""
-    return (_LMTP_COMMANDS if lmtp else COMMANDS).get(name, _unknown)
+    found = (_LMTP_COMMANDS if lmtp else COMMANDS).get(name)
+    if found is None:
+        return unreadable if name[:4] == b"BDAT" else _unknown
+    return found

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from mta.smtp.session import Session
 
 
+def unreadable(session: Session, argument: bytes) -> Reply:
+    """BDAT with something else than a space behind it."""
+    session.close(replies.BDAT_SYNTAX)
+    return replies.BDAT_SYNTAX
+
+
 def bdat(session: Session, argument: bytes) -> Reply | Coroutine[Any, Any, Reply] | None:
     chunk = parse_bdat(argument)
     limits = session.context.limits

@@ -64,3 +64,23 @@ class Turns(SynchronousTestCase):
         self.server.clock.advance(0.0)
         self.assertEqual(self.client.seen(), b"421 4.3.2 The service is stopping\r\n")
         self.assertTrue(self.client.closed)
+
+
+class Unreadable(SynchronousTestCase):
+    def test_a_chunk_of_unknown_size_ends_the_session(self) -> None:
+        # RFC 3030 2: nobody knows where its octets end, so none of them is taken for a command.
+        for line in (
+            b"BDAT\t9\r\n",
+            b"BDAT\t9 9\r\n",
+            b"BDAT 9\n",
+            b"bdat\0 9\r\n",
+            b"BDAT 9\r9\r\n",
+            b"BDAT " + b"9" * 3000 + b"\r\n",
+        ):
+            for cut in (0, 3, len(line) - 1):
+                client = Server().connect().greet()
+                client.seen()
+                client.send(line[:cut])
+                client.send(line[cut:] + b"NOOP\r\nNOOP\r\n")
+                self.assertRegex(client.seen(), rb"\A501 5\.5\.4 [^\r\n]*\r\n\Z", line[:20])
+                self.assertTrue(client.transport.disconnecting, line[:20])
