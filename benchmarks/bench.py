@@ -4,249 +4,188 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benchmarks import connections, large, wire
-from benchmarks.postfix import FOLDER, Postfix, Unavailable, environment, fetch
-from benchmarks.processes import Peak, cpu_seconds
-from benchmarks.sink import SESSIONS, SPOOLS, Sink
-from tests.integration.tools import Daemon, wait_for
+from benchmarks import connections, figures, large, queue, report, tables, wire
+from benchmarks.measure import Measured, System, idle, measure, prove, room_for, slug
+from benchmarks.postfix import FOLDER, Postfix, Unavailable, fetch
+from benchmarks.report import Document
+from benchmarks.rows import GROWTH, GROWTH_SIZES, NAMES, ROWS, Need, Row
+from benchmarks.sink import SPOOLS, Sink
+from benchmarks.source import Load
+from benchmarks.txmta import Txmta
+from tests.certificates import Authority, put
 
-#: What is measured beside the rows, by its name in ``--rows``.
-MORE: Final[dict[str, Callable[[Path], list[str]]]] = {
+#: What is measured beside the rows, of txmta alone, when ``--rows`` names it.
+MORE: Final[dict[str, Callable[[], list[str]]]] = {
     "wire": wire.report,
     "large": large.report,
     "connections": connections.report,
+    "tables": tables.report,
 }
+#: Messages of each row that are let go to the sink before the runs: in the full and in the short form.
+PROOFS: Final = (200, 30)
+#: Octets of memory that a Postfix process takes.
+PROCESS: Final = 1_400_000
 
 
-@dataclass(frozen=True)
-class Row:
-    """One thing that is measured; ``goal`` is the ratio to the better Postfix that it should reach."""
+class Bench:
+    """All of a run."""
 
-    name: str
-    text: str
-    relay: bool
-    kept: bool
-    goal: float
+    def __init__(self, chosen: argparse.Namespace, tls: Path) -> None:
+        self._begun = time.monotonic()
+        self.chosen = chosen
+        self.tls = tls
+        self.rows = [row for row in ROWS if row.name in chosen.rows or any(row.name == r.like for r in self._named())]
+        self.found = report.document(
+            SPOOLS,
+            runs=chosen.runs,
+            messages=chosen.messages,
+            quick=chosen.quick,
+            settings=chosen.set,
+            chosen=chosen.rows,
+        )
+        self.root: Path | None = None
+        if not chosen.alone:
+            try:
+                self.root = fetch()
+            except Unavailable as error:
+                self.found["without"] = str(error)
 
+    def _named(self) -> list[Row]:
+        return [row for row in ROWS if row.name in self.chosen.rows]
 
-ROWS = (
-    Row("accept-kept", "accept, 1 KiB, 50 sessions, kept", relay=False, kept=True, goal=2),
-    Row("accept-new", "accept, 1 KiB, 50 sessions, new", relay=False, kept=False, goal=0),
-    Row("relay-kept", "relay, 1 KiB, 50 sessions, kept", relay=True, kept=True, goal=3),
-    Row("relay-new", "relay, 1 KiB, 50 sessions, new", relay=True, kept=False, goal=0),
-)
+    def run(self) -> None:
+        for need, rows in groupby(self.rows, key=lambda row: row.need):
+            self._group(need, [row for row in rows if not row.like])
+        if GROWTH in self.chosen.rows:
+            self._growth()
+        for name, work in MORE.items():
+            if name in self.chosen.rows:
+                self.found["more"][name] = work()
 
+    def _group(self, need: Need, rows: Sequence[Row]) -> None:
+        """Rows that need the same servers: each run of each row, server after server."""
+        with ExitStack() as stack:
+            sink = stack.enter_context(closing(Sink(str(self.tls) if need.tls else "")))
+            systems = self._start(stack, need, sink)
+            loads = [(row, row.scaled(self.chosen.messages, self.chosen.quick)) for row in rows]
+            mail = [(row, load) for row, load in loads if row.name != "idle"]
+            self._say(f"started: {', '.join(system.name for system in systems)}")
+            with ThreadPoolExecutor() as pool:
+                proofs = PROOFS[self.chosen.quick]
+                list(pool.map(lambda system: prove(system, mail, sink, proofs), systems))
+            self._say("proven: what is accepted arrives, once and whole")
+            for number in range(self.chosen.runs):
+                first = number % len(systems)  # no place in the order is anybody's for good
+                for row, load in loads:
+                    for system in (*systems[first:], *systems[:first]):
+                        self._one(row, load, system, sink, number)
+            for system in systems:
+                if wrong := system.faults():
+                    raise SystemExit(f"{system.name}: {wrong}")
 
-@dataclass
-class Figures:
-    """All runs of one system in one row."""
+    def _start(self, stack: ExitStack, need: Need, sink: Sink) -> list[System]:
+        """All at once; what has started is stopped by the stack, whatever became of the others."""
+        makers: list[Callable[[], System]] = []
+        if self.root is not None:
+            makers += [partial(Postfix, self.root, need, sink.port, self.tls, tuned) for tuned in (False, True)]
+        makers.append(partial(Txmta, need, sink.port, self.tls, tuple(self.chosen.set)))
+        with ThreadPoolExecutor() as pool:
+            started = [pool.submit(maker) for maker in makers]
+        systems = [future.result() for future in started if future.exception() is None]
+        stack.callback(_stop, systems)
+        for error in filter(None, (future.exception() for future in started)):
+            if not isinstance(error, Unavailable):
+                raise error
+            self.found["without"] = str(error)
+        return systems
 
-    rates: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    def _one(self, row: Row, load: Load, system: System, sink: Sink, number: int) -> None:
+        if row.name == "idle":
+            found = self._idle(row, system, number)
+        else:
+            found = measure(system, row, load, sink, f"{row.name}-{slug(system)}-{number}")
+        if found is None:
+            return
+        servers = self.found["rows"].setdefault(row.name, {})
+        runs = servers.setdefault(system.name, {"figures": [], "cpu_ms": []})
+        runs["figures"].append(found.figure)
+        runs["cpu_ms"].append(found.cpu_ms)
+        self._say(f"run {number + 1}: {row.text}: {system.name}: {report.short(found.figure)} {row.unit}")
 
-    @property
-    def rate(self) -> float:
-        return statistics.median(self.rates)
+    def _idle(self, row: Row, system: System, number: int) -> Measured | None:
+        """Postfix has a process for each: once, and as many as there is memory for."""
+        count = row.count(self.chosen.quick)
+        if isinstance(system, Txmta):
+            return idle(system, count)
+        count = room_for(count // 10 if self.chosen.quick else count, PROCESS)
+        if number or "tuned" in system.name:
+            return None
+        self.found["notes"].append(f"{row.text}: {row.count(self.chosen.quick)} of txmta, {count} of {system.name}")
+        return idle(system, count)
 
-    @property
-    def cpu_ms(self) -> float:
-        return statistics.median(self.cpu)
+    def _growth(self) -> None:
+        messages = max(self.chosen.messages // queue.SESSIONS, 1) * queue.SESSIONS
+        points: list[Document] = [{"waiting": waiting} for waiting in GROWTH_SIZES[self.chosen.quick]]
+        for number in range(self.chosen.runs):
+            for point in points:
+                one = queue.figures(point["waiting"], messages, SPOOLS)
+                for name, value in one.items():
+                    point.setdefault(name, []).append(value)
+                rate = report.short(one["delivered"])
+                self._say(f"run {number + 1}: {point['waiting']:,} waiting: {rate} messages/s")
+        self.found["growth"] = points
 
-
-class Txmta:
-    """Two daemons: one relays to the sink, one only takes mail in (an active set of nothing)."""
-
-    name = "txmta"
-
-    def __init__(self, sink: int) -> None:
-        relay = '[relay]\nnetworks = ["127.0.0.0/8"]\n'
-        internet = f'[delivery.internet]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {sink}\n'
-        limits = "[limits]\nconnections_per_client = 1000\n"
-        self._relay = Daemon(relay + limits, internet=internet)
-        self._accept = Daemon(relay + limits + "[queue]\nactive = 0\n", internet=internet)
-        for daemon in (self._relay, self._accept):
-            daemon.start()
-        self.relay_port, self.accept_port = self._relay.port, self._accept.port
-
-    def pid_of(self, row: Row) -> int:
-        process = (self._relay if row.relay else self._accept).process
-        assert process is not None
-        return process.pid
-
-    def waiting(self) -> int:
-        return 0 if self._relay.audit()["queued"] == 0 else 1
-
-    def kept(self) -> int:
-        """What the "accept" rows took in."""
-        return int(self._accept.audit()["queued"])
-
-    def audit(self) -> int:
-        """Recipients that nobody can account for."""
-        return sum(abs(daemon.audit()["unaccounted"]) for daemon in (self._relay, self._accept))
-
-    def stop(self) -> None:
-        for daemon in (self._relay, self._accept):
-            daemon.__exit__()
-
-
-def pid_of(system: Any, row: Row) -> int:
-    return system.pid_of(row) if isinstance(system, Txmta) else system.pid
-
-
-def measure(system: Any, row: Row, root: Path, sink: Sink, messages: int, figures: Figures) -> None:
-    """One run."""
-    pid = pid_of(system, row)
-    port = system.relay_port if row.relay else system.accept_port
-    command = [str(root / "usr/sbin/smtp-source"), "-s", str(SESSIONS), "-m", str(messages), "-l", "1024"]
-    command += [
-        *(["-d"] if row.kept else []),
-        "-f",
-        "from@sender.example",
-        "-t",
-        "to@far.example",
-        f"127.0.0.1:{port}",
-    ]
-    before = sink.count if row.relay else system.kept()
-    cpu = cpu_seconds(pid)
-    with Peak(pid) as peak:
-        start = time.monotonic()
-        done = subprocess.run(command, env=environment(root), capture_output=True)
-        if done.returncode:
-            raise SystemExit(f"smtp-source: {done.stderr.decode(errors='replace')}")
-        if row.relay:
-            wait_for(lambda: sink.count >= before + messages, f"{messages} messages at the sink", 300)
-        seconds = time.monotonic() - start
-    if row.relay:
-        wait_for(lambda: system.waiting() == 0, f"{system.name} to have nothing left", 60)
-    arrived = (sink.count if row.relay else system.kept()) - before
-    if arrived != messages:
-        raise SystemExit(f"{system.name}, {row.text}: {messages} accepted, {arrived} arrived")
-    figures.rates.append(messages / seconds)
-    figures.cpu.append((cpu_seconds(pid) - cpu) / messages * 1000)
-    figures.memory.append(peak.octets)
-
-
-def file_system(path: str) -> str:
-    """Kind of the file system that holds the path."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    holding = [m for m in mounts if os.path.commonpath([m[1], os.path.realpath(path)]) == m[1]]
-    return max(holding, key=lambda m: len(m[1]))[2]
+    def _say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._begun:5.0f}s {text}", file=sys.stderr, flush=True)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "file_system": file_system(SPOOLS),
-        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-        "python": platform.python_version(),
-        "twisted": version("Twisted"),
-    }
-
-
-def table(results: dict[str, dict[str, Figures]], rows: list[Row], runs: int, messages: int) -> list[str]:
-    """Messages a second, CPU a message and memory; the ratio to the better Postfix."""
-    lines = [
-        f"medians of {runs} runs of {messages} messages; rates in messages/s, CPU in ms a message, memory in MiB",
-        f"{'':36}{'system':16}{'rate':>8}{'CPU':>8}{'memory':>8}{'ratio':>8}  goal",
-    ]
-    for row in rows:
-        figures = results[row.name]
-        others = [f.rate for name, f in figures.items() if name != Txmta.name]
-        for index, (name, f) in enumerate(figures.items()):
-            ratio = goal = ""
-            if name == Txmta.name and others:
-                ratio = f"{f.rate / max(others):.1f}"
-                goal = f"over {row.goal:g}" if row.goal else ""
-            memory = max(f.memory) / 2**20
-            text = row.text if index == 0 else ""
-            lines.append(f"{text:36}{name:16}{f.rate:>8.0f}{f.cpu_ms:>8.2f}{memory:>8.0f}{ratio:>8}  {goal}")
-    return lines
+def _stop(systems: Sequence[System]) -> None:
+    with ThreadPoolExecutor() as pool:
+        for system in systems:
+            pool.submit(system.stop)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="runs of each row and system (default 3)")
-    parser.add_argument("--messages", type=int, default=4000, help="messages a run (default 4000)")
-    parser.add_argument("--rows", default="", help=f"some of {', '.join([*(row.name for row in ROWS), *MORE])}")
-    parser.add_argument("--quick", action="store_true", help="one run of 1000 messages each: under two minutes")
+    parser = argparse.ArgumentParser(description="txmta and Postfix side by side.")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each row and server (default 5)")
+    parser.add_argument("--messages", type=int, default=6000, help="messages a run (default 6000)")
+    parser.add_argument("--rows", help=f"some of {', '.join([*NAMES, *MORE])}; left out: all up to {GROWTH}")
+    parser.add_argument("--quick", action="store_true", help="one run of 400 messages each: under two minutes")
     parser.add_argument("--alone", action="store_true", help="txmta without Postfix")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of txmta")
+    parser.add_argument("--record", action="store_true", help="add to the history, as a whole run does")
     chosen = parser.parse_args()
+    record = chosen.record or not (chosen.quick or chosen.rows)
+    chosen.rows = chosen.rows.split(",") if chosen.rows else list(NAMES)
+    if unknown := set(chosen.rows) - {*NAMES, *MORE}:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
     if chosen.quick:
-        chosen.runs, chosen.messages = 1, 1000
+        chosen.runs, chosen.messages = 1, 400
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     tempfile.tempdir = SPOOLS
-    names = chosen.rows.split(",") if chosen.rows else [*(row.name for row in ROWS), *MORE]
-    rows = [row for row in ROWS if row.name in names]
-    try:
-        root = fetch()
-    except Unavailable as error:
-        raise SystemExit(f"no load generator: {error}") from None
-    stops: list[Callable[[], None]] = []
-    results: dict[str, dict[str, Figures]] = {row.name: {} for row in rows}
-    try:
-        sink = Sink(root)
-        stops.append(sink.stop)
-        systems: list[Any] = []
-        for make in (*(() if chosen.alone else (False, True)), None):
-            try:
-                system: Any = Txmta(sink.port) if make is None else Postfix(root, sink.port, tuned=make)
-            except Unavailable as error:
-                print(f"without Postfix: {error}", file=sys.stderr)
-                continue
-            systems.append(system)
-            stops.append(system.stop)
-        for number in range(chosen.runs):
-            for row in rows:
-                for system in systems:
-                    figures = results[row.name].setdefault(system.name, Figures())
-                    measure(system, row, root, sink, chosen.messages, figures)
-                    print(f"run {number + 1}: {row.text}: {system.name}: {figures.rates[-1]:.0f}/s", file=sys.stderr)
-        lost = next(system.audit() for system in systems if isinstance(system, Txmta))
-        if lost:
-            raise SystemExit(f"mta audit: {lost} recipients unaccounted for")
-    finally:
-        for stop in reversed(stops):
-            stop()
-    if rows:
-        print("\n".join(table(results, rows, chosen.runs, chosen.messages)))
-    more = {name: work(root) for name, work in MORE.items() if name in names}
-    for lines in more.values():
-        print("\n".join(lines))
+    connections.many_files()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        tls = put(Path(folder) / "tls.pem", Authority().issue("localhost").both)
+        bench = Bench(chosen, tls)
+        bench.run()
+    print(report.show(bench.found))
     FOLDER.mkdir(exist_ok=True)
-    report = {
-        "machine": machine(),
-        "runs": chosen.runs,
-        "messages": chosen.messages,
-        "rows": {name: {system: vars(f) for system, f in figures.items()} for name, figures in results.items()},
-        **more,
-    }
-    (FOLDER / "last.json").write_text(json.dumps(report, indent=1))
+    (FOLDER / "last.json").write_text(json.dumps(bench.found, indent=1))
+    figures.draw(bench.found, figures.FOLDER if record and {*NAMES} <= {*chosen.rows} else FOLDER)
+    if record:
+        report.record(bench.found)
     print(f"written: {FOLDER / 'last.json'}")
 
 

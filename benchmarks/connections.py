@@ -1,33 +1,30 @@
 """Many connections at once: ``python -m benchmarks.connections``.
 
 What an idle connection costs in memory, in clear and over TLS; and what becomes of normal mail while 5,000 clients are
-idle and 500 send an octet every few seconds.  Postfix has a process for each connection and is asked for as many as it
-has processes for.
+idle and 500 send an octet every few seconds.
 """
 
 from __future__ import annotations
 
+import resource
 import socket
 import ssl
-import subprocess
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import closing
 from types import TracebackType
 
-from benchmarks.postfix import Postfix, Unavailable, environment, fetch
 from benchmarks.processes import memory
-from benchmarks.sink import SESSIONS, SPOOLS, Sink
+from benchmarks.sink import SPOOLS, Sink
+from benchmarks.source import Load, send
 from tests.integration.tools import Daemon, wait_for
 
 IDLE = 5000
 SLOW = 500
 #: Seconds in which each slow client sends one octet.
 PACE = 4.0
-POSTFIX = 75
-MESSAGES = 8000
+LOAD = Load(messages=8000)
 CONFIGURATION = """\
 [relay]
 networks = ["127.0.0.0/8"]
@@ -42,6 +39,7 @@ class Clients:
     """So many connections that have been greeted and said EHLO; ``tls``: after STARTTLS."""
 
     def __init__(self, port: int, count: int, tls: bool = False) -> None:
+        many_files()
         self.sockets: list[socket.socket] = []
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -54,7 +52,8 @@ class Clients:
                     connection.recv(4000)
                 connection = context.wrap_socket(connection)
             connection.sendall(b"EHLO client.example\r\n")
-            connection.recv(4000)
+            if not connection.recv(4000).startswith(b"250"):
+                raise SystemExit(f"connection {len(self.sockets) + 1} of {count} is not served")
             self.sockets.append(connection)
 
     def __enter__(self) -> Clients:
@@ -95,6 +94,12 @@ class Slow(Clients):
         super().__exit__(kind, error, trace)
 
 
+def many_files() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def per_connection(pid: int, port: int, count: int, tls: bool = False) -> float:
     """KiB of memory that each of ``count`` idle connections adds."""
     with Clients(port, 20, tls):  # what is made once
@@ -105,51 +110,37 @@ def per_connection(pid: int, port: int, count: int, tls: bool = False) -> float:
             return (memory(pid) - before) / count / 1024
 
 
-def rate(root: Path, port: int, sink: Sink) -> float:
-    """Messages a second from ``smtp-source`` to the sink."""
-    before = sink.count
-    command = [str(root / "usr/sbin/smtp-source"), "-s", str(SESSIONS), "-m", str(MESSAGES), "-l", "1024", "-d"]
-    addresses = ["-f", "from@sender.example", "-t", "to@far.example", f"127.0.0.1:{port}"]
-    start = time.monotonic()
-    subprocess.run(command + addresses, env=environment(root), check=True, capture_output=True)
-    wait_for(lambda: sink.count >= before + MESSAGES, "all messages at the sink", 300)
-    return MESSAGES / (time.monotonic() - start)
+def rate(port: int, sink: Sink, run: str) -> float:
+    """Messages a second from the source to the sink."""
+    sent = send(port, run, LOAD)
+    wait_for(lambda: sink.told(run)["distinct"] >= LOAD.messages, "all messages at the sink", 300)
+    return LOAD.messages / (float(sink.told(run)["last"]) - sent.start)
 
 
-def report(root: Path) -> list[str]:
+def report() -> list[str]:
     lines = []
-    with ExitStack() as stack:
-        sink = Sink(root)
-        stack.callback(sink.stop)
+    with closing(Sink()) as sink:
         internet = f'[delivery.internet]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {sink.port}\n'
-        daemon = stack.enter_context(Daemon(CONFIGURATION, internet=internet))
-        assert daemon.process is not None
-        pid, port = daemon.process.pid, daemon.port
-        rate(root, port, sink)  # warm
-        clear = per_connection(pid, port, IDLE)
-        encrypted = per_connection(pid, port, IDLE // 5, tls=True)
-        lines.append(f"an idle connection, txmta: {clear:.1f} KiB ({IDLE} of them), with TLS {encrypted:.1f} KiB")
-        try:
-            postfix = Postfix(root, sink.port, tuned=False)
-        except Unavailable as error:
-            lines.append(f"without Postfix: {error}")
-        else:
-            stack.callback(postfix.stop)
-            held = per_connection(postfix.pid, postfix.relay_port, POSTFIX)
-            lines.append(f"an idle connection, Postfix: {held:.0f} KiB ({POSTFIX} of at most 100)")
-        alone, crowded = [], []
-        for _ in range(3):
-            alone.append(rate(root, port, sink))
-            with Clients(port, IDLE), Slow(port, SLOW):
-                crowded.append(rate(root, port, sink))
-        without, beside = sorted(alone)[1], sorted(crowded)[1]
-        lines.append(
-            f"relaying beside {IDLE} idle and {SLOW} slow connections: {beside:.0f}/s, "
-            f"{beside / without:.0%} of the {without:.0f}/s without them"
-        )
+        with Daemon(CONFIGURATION, internet=internet) as daemon:
+            assert daemon.process is not None
+            pid, port = daemon.process.pid, daemon.port
+            rate(port, sink, "warm")
+            clear = per_connection(pid, port, IDLE)
+            encrypted = per_connection(pid, port, IDLE // 5, tls=True)
+            lines.append(f"an idle connection: {clear:.1f} KiB ({IDLE} of them), with TLS {encrypted:.1f} KiB")
+            alone, crowded = [], []
+            for number in range(3):
+                alone.append(rate(port, sink, f"alone-{number}"))
+                with Clients(port, IDLE), Slow(port, SLOW):
+                    crowded.append(rate(port, sink, f"crowded-{number}"))
+    without, beside = sorted(alone)[1], sorted(crowded)[1]
+    lines.append(
+        f"relaying beside {IDLE} idle and {SLOW} slow connections: {beside:.0f}/s, "
+        f"{beside / without:.0%} of the {without:.0f}/s without them"
+    )
     return lines
 
 
 if __name__ == "__main__":
     tempfile.tempdir = SPOOLS
-    print("\n".join(report(fetch())))
+    print("\n".join(report()))

@@ -10,12 +10,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
+from pwd import getpwnam
+from typing import Final
 
-from tests.integration.tools import free_port, wait_for
+from benchmarks.rows import LARGEST, Need
+from benchmarks.txmta import MAILBOXES
+from tests.integration.surroundings import free_port, wait_for
 
 OWNER, GROUP = "mail", "uucp"
+NAMES: Final = ("Postfix", "Postfix, tuned")
 FOLDER = Path(__file__).parents[1] / ".bench"
 
 _MAIN = """\
@@ -39,7 +43,6 @@ mynetworks = 127.0.0.0/8
 relayhost = [127.0.0.1]:{sink}
 disable_dns_lookups = yes
 smtp_host_lookup = native
-default_process_limit = 100
 import_environment = MAIL_CONFIG LD_LIBRARY_PATH
 export_environment = LD_LIBRARY_PATH
 smtputf8_enable = no
@@ -47,19 +50,39 @@ alias_maps =
 alias_database =
 local_recipient_maps =
 smtpd_client_connection_count_limit = 0
+virtual_mailbox_domains = ours.example
+virtual_mailbox_base = {mail}
+virtual_mailbox_maps = texthash:{config}/mailboxes
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{uid}
+virtual_minimum_uid = 1
+message_size_limit = {largest}
+virtual_mailbox_limit = 0
+smtpd_recipient_limit = {recipients}
+default_process_limit = {processes}
 {more}"""
 
+_TLS = """\
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {tls}
+smtp_tls_security_level = may
+"""
+
 _TUNED = """\
-default_process_limit = 200
-smtp_destination_concurrency_limit = 100
+default_destination_concurrency_limit = 100
 initial_destination_concurrency = 50
 in_flow_delay = 0
 qmgr_message_active_limit = 50000
+qmgr_message_recipient_limit = 200000
+smtp_destination_recipient_limit = 100
+smtp_tls_connection_reuse = yes
+smtp_tls_session_cache_database = btree:{data}/smtp_scache
 """
 
+_HOLD = " -o smtpd_recipient_restrictions=static:HOLD"
 _MASTER = """\
-127.0.0.1:{relay} inet n - n - - smtpd
-127.0.0.1:{accept} inet n - n - - smtpd -o smtpd_recipient_restrictions=static:HOLD
+127.0.0.1:{port} inet n - n - - smtpd{options}
+pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -76,6 +99,8 @@ showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
+virtual unix - n n - - virtual
+tlsproxy unix - - n - 0 tlsproxy
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -103,7 +128,7 @@ class Unavailable(Exception):
 def fetch() -> Path:
     """The folder that the package is unpacked in, with libraries that this system lacks.  Raises ``Unavailable``."""
     root = FOLDER / "postfix"
-    if not (root / "usr/sbin/smtp-source").exists():
+    if not (root / "usr/lib/postfix/sbin/master").exists():
         if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
             raise Unavailable("Debian's package tools are not here")
         FOLDER.mkdir(exist_ok=True)
@@ -136,7 +161,7 @@ def _libraries(package: Path) -> list[str]:
 
 def missing_libraries(root: Path) -> list[str]:
     """What the dynamic linker does not find for the programs that are run."""
-    programs = [str(root / name) for name in ("usr/lib/postfix/sbin/smtpd", "usr/sbin/smtp-source")]
+    programs = [str(root / name) for name in ("usr/lib/postfix/sbin/smtpd", "usr/sbin/postsuper")]
     done = subprocess.run(["ldd", *programs], env=environment(root), capture_output=True, text=True)
     return sorted({line.split()[0] for line in done.stdout.splitlines() if "not found" in line})
 
@@ -148,27 +173,19 @@ def environment(root: Path) -> dict[str, str]:
 
 
 class Postfix:
-    """One instance.  ``tuned`` as in the notes on tuning; both keep each message by a sync before their 250."""
+    """One instance.  ``tuned`` as in the README here; both keep each message by a sync before their 250."""
 
-    def __init__(self, root: Path, sink: int, tuned: bool) -> None:
+    def __init__(self, root: Path, need: Need, sink: int, tls: Path, tuned: bool) -> None:
         if os.geteuid():
             raise Unavailable("Postfix can be started by root alone")
         self.root = root
-        self.name = "Postfix, tuned" if tuned else "Postfix"
-        self.relay_port, self.accept_port = free_port(), free_port()
+        self.name = NAMES[tuned]
+        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-"))
         self.folder.chmod(0o755)
-        for name in ("config", "queue", "data", "logs"):
-            (self.folder / name).mkdir()
-        places = {name: self.folder / name for name in ("config", "queue", "data", "logs")}
-        main = _MAIN.format(root=root, sink=sink, owner=OWNER, group=GROUP, more=_TUNED if tuned else "", **places)
-        (self.folder / "config/main.cf").write_text(main)
-        (self.folder / "config/master.cf").write_text(_MASTER.format(relay=self.relay_port, accept=self.accept_port))
-        self._make_queue(places["queue"])
-        shutil.chown(places["data"], OWNER)
-        self._env = {**environment(root), "MAIL_CONFIG": str(places["config"])}
+        self._configure(need, sink, tls, tuned)
         self._process = subprocess.Popen(
-            [str(root / "usr/lib/postfix/sbin/master"), "-c", str(places["config"]), "-d"],
+            [str(root / "usr/lib/postfix/sbin/master"), "-c", str(self.folder / "config"), "-d"],
             env=self._env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -179,7 +196,46 @@ class Postfix:
             log = self.log()
             self.stop()
             raise Unavailable(f"Postfix does not start: {log[-500:]}")
-        time.sleep(0.5)
+
+    def _configure(self, need: Need, sink: int, tls: Path, tuned: bool) -> None:
+        places = {name: self.folder / name for name in ("config", "queue", "data", "logs", "mail")}
+        for place in places.values():
+            place.mkdir()
+        config = places["config"]
+        values = {
+            **places,
+            "root": self.root,
+            "sink": sink,
+            "owner": OWNER,
+            "group": GROUP,
+            "uid": getpwnam(OWNER).pw_uid,
+            "tls": tls,
+            "largest": LARGEST,
+            "recipients": need.recipients,
+            # Each session needs a process; fewer are its default, and its tuning.
+            "processes": need.connections if need.connections > 1000 else 200 if tuned else 100,
+        }
+        more = (_TUNED if tuned else "") + (_TLS if need.tls else "")
+        (config / "main.cf").write_text(_MAIN.format(more=more.format(**values), **values))
+        options = _HOLD if need.way == "accept" else ""
+        (config / "master.cf").write_text(_MASTER.format(port=self.port, options=options))
+        boxes = (f"to{number}@ours.example ours.example/to{number}/" for number in range(MAILBOXES))
+        (config / "mailboxes").write_text("\n".join(boxes) + "\n")
+        self._make_queue(places["queue"])
+        shutil.chown(places["data"], OWNER)
+        shutil.chown(places["mail"], OWNER)
+        self._env = {**environment(self.root), "MAIL_CONFIG": str(config)}
+
+    @property
+    def mail(self) -> Path:
+        """Where the Maildirs are."""
+        return self.folder / "mail/ours.example"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.root / "usr/sbin" / program), *arguments]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{program}: {done.stderr}")
 
     def _make_queue(self, queue: Path) -> None:
         for name in _PRIVATE:
@@ -206,6 +262,23 @@ class Postfix:
     def kept(self) -> int:
         """Messages on hold: what the "accept" rows took in."""
         return sum(1 for path in (self.folder / "queue/hold").rglob("*") if path.is_file())
+
+    def release(self) -> None:
+        """What is kept goes to the sink."""
+        self._run("postsuper", "-H", "ALL")
+        self._run("postqueue", "-f")
+
+    def keep(self) -> None:
+        """After ``release``: new mail is on hold all the time."""
+
+    def forget(self) -> None:
+        """Throw away what is kept."""
+        self._run("postsuper", "-d", "ALL", "hold")
+
+    def faults(self) -> str:
+        """What is wrong by its own account."""
+        wrong = [line for line in self.log().splitlines() if ": fatal: " in line or ": panic: " in line]
+        return wrong[0] if wrong else ""
 
     def stop(self) -> None:
         if self._process.poll() is None:

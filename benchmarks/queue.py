@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,7 +81,7 @@ def fill(state: str, size: int) -> None:
         values = (number, at, str(SENDER), len(BODY), len(BODY), 0, envelope, None, "[]")
         db.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         db.execute("INSERT INTO body VALUES (?, ?)", (number, BODY))
-        marks = ", ".join("?" * 14)
+        marks = ", ".join("?" * 15)
         db.executemany(f"INSERT INTO recipient VALUES ({marks})", _waiting(number, start, domains, at))
     db.execute("INSERT INTO totals VALUES (?, 'accepted', ?)", (at // 86_400_000, size))
     db.execute("COMMIT")
@@ -96,7 +95,7 @@ def _waiting(number: int, start: int, domains: list[str], at: int) -> Iterator[t
         destination = Destination("internet", domains[place])
         due = at if not place else at + 3_600_000 + (start + n) % 600_000
         one = Recipient(id=n, address=address, original=address, destination=destination, due=due, attempts=1)
-        yield encode_recipient(number, 0, place + 1, one)
+        yield encode_recipient(number, 0, place + 1, one, 1)
 
 
 # --- measuring -------------------------------------------------------------------------------------------------
@@ -219,6 +218,20 @@ def measure_alone(state: str, messages: int) -> None:
     reactor.run()
 
 
+def figures(size: int, messages: int, folder: str) -> dict[str, float]:
+    """Of a spool with so many waiting recipients, filled under the folder and opened in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="queue-bench-", dir=folder) as made:
+        state = str(Path(made, "state"))
+        fill(state, size)
+        command = [sys.executable, "-m", "benchmarks.queue", "--state", state, "--messages", str(messages)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    try:
+        found: dict[str, float] = json.loads(done.stdout)
+    except ValueError:
+        raise SystemExit(done.stdout) from None
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What a long queue costs.")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="waiting recipients (default %(default)s)")
@@ -232,16 +245,7 @@ def main() -> None:
         return
     print("   WAITING   START  ACCEPTED/s  DELIVERED/s    LOOK   MEMORY")
     for size in map(int, chosen.sizes.split(",")):
-        with tempfile.TemporaryDirectory(prefix="queue-bench-", dir=chosen.folder) as folder:
-            state = str(Path(folder, "state"))
-            fill(state, size)
-            command = [sys.executable, "-m", "benchmarks.queue", "--state", state, "--messages", str(messages)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            try:
-                found = json.loads(done.stdout)
-            except ValueError:
-                raise SystemExit(done.stdout) from None
-            shutil.rmtree(state)
+        found = figures(size, messages, chosen.folder)
         print(
             f"{size:>10,} {found['start']:6.2f}s {found['accepted']:11,.0f} {found['delivered']:12,.0f}"
             f" {found['look']:5.1f}ms {found['memory']:5.0f}MiB",

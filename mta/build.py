@@ -8,7 +8,7 @@ Contract: ``change`` builds everything that is new before anything is put to use
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -17,28 +17,28 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from mta import events
 from mta.address import Address
 from mta.admin.log import emit
 from mta.bounce.reporter import Reports
-from mta.config.load import Configuration
-from mta.config.option import Path
+from mta.config.load import Configuration, ConfigurationError
 from mta.config.retry_rules import retry_rules
-from mta.config.rules import routing_rules, sources
-from mta.delivery.adapt import completed
-from mta.delivery.expansion import Expanded
+from mta.deciding import Deciding, Surroundings, deciding, session_context
+from mta.delivery.running import Program, Run
 from mta.dns.resolver import Resolver
-from mta.interfaces import ITable
+from mta.interfaces import IDeliveryService, IRouter, ITable
 from mta.plugin import Services
 from mta.queue.manager import Manager, Setup
-from mta.reply import Reply
 from mta.routing.ask import Answerer
 from mta.routing.recipients import Forward, Leads, lead
-from mta.routing.router import Router
-from mta.routing.tables import FileTable, FileTableOptions
+from mta.smtp.allowance import Allowance
 from mta.smtp.context import Context, ListenerTls, MemoryBudget
 from mta.spool.sqlite import SqliteSpool
 from mta.tls.keeper import Keeper, offered
+from mta.trial.prove import prove
 from mta.waiting import background
+from mta.workers.place import Place
+from mta.workers.shares import shared, shared_pace
 
 log = Logger()
 
@@ -46,6 +46,10 @@ log = Logger()
 OWNER: Final = "queue"
 #: Seconds for the deliveries that end with an old configuration.
 ATTEMPT_TIME: Final = 3600.0
+
+
+#: One process is the whole service.
+ALONE: Final = Place()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,8 @@ class World:
     random: Random
     in_thread: Callable[..., Deferred[Any]]
     memory: MemoryBudget
+    place: Place = ALONE
+    launch: Callable[[Program, Run], None]
 
 
 class Parts:
@@ -78,11 +84,15 @@ class Parts:
             reserve_bytes=configuration.queue.reserve,
             notify=self._waiting,
             emit=emit,
+            worker=world.place.number,
+            lock=world.place.alone,
         )
+        self._questions = Allowance(world.place.share)
+        self._started = False
         self._build(configuration)
         self.tls = Keeper(configuration, reactor=world.reactor, now=world.now, emit=emit)
         self.reports = Reports(self.spool, self._lead, configuration.hostname, *_told(configuration))
-        self.reports.speak(configuration.reports.language)
+        self.reports.speak(configuration.reports.language, configuration.reports.texts)
         self.manager = Manager(
             owner=OWNER,
             spool=self.spool,
@@ -94,41 +104,47 @@ class Parts:
             emit=emit,
         )
 
+    def start(self) -> None:
+        """Privileges are dropped and the state folder is there.  Raises ``OSError``, ``ValueError``."""
+        self._decides.open()
+        self._started = True
+
     def _build(self, configuration: Configuration) -> None:
         """Tables, router and delivery services from a configuration; nothing of the old ones is touched."""
-        tables: dict[str, ITable] = {}
-        self.tables = tables
-        for name, section in configuration.tables.items():
-            tables[f"table:{name}"] = section.provider(section.options, self._services(name, configuration))
-        rules = routing_rules(configuration)
-        for source in sources(rules):
-            if source.startswith("file:"):
-                options = FileTableOptions(path=Path(source.removeprefix("file:")))
-                tables[source] = FileTable(options, self._services(source, configuration))
-        self.answerer = Answerer(tables, self.resolver)
-        self.router = Router(rules)
-        self.services = {
-            name: completed(section.provider(section.options, self._services(name, configuration)), name)
-            for name, section in configuration.delivery.items()
-        }
-        expanded = Expanded()
-        self.services[expanded.name] = expanded
+        self._decides = deciding(configuration, self._outside(configuration), self.spool)
+        if self._started:
+            self._decides.open()
 
-    def _services(self, name: str, configuration: Configuration) -> Services:
+    @property
+    def router(self) -> IRouter:
+        return self._decides.router
+
+    @property
+    def answerer(self) -> Answerer:
+        return self._decides.answerer
+
+    @property
+    def services(self) -> Mapping[str, IDeliveryService]:
+        return self._decides.services
+
+    def _outside(self, configuration: Configuration) -> Services:
+        """The outside world, for what is made from a configuration."""
         return Services(
-            name=name,
+            name="",
             hostname=configuration.hostname,
             reactor=self._world.reactor,
             now=self._world.now,
             random=self._world.random,
             resolver=self.resolver,
             in_thread=self._world.in_thread,
-            table=lambda table: self.tables[table],
+            table=_no_table,
             emit=emit,
+            launch=self._world.launch,
         )
 
     def _setup(self) -> Setup:
-        queue = self.configuration.queue
+        share = self._world.place.share
+        queue = shared(self.configuration, share).queue
         return Setup(
             router=self.router,
             answerer=self.answerer,
@@ -138,61 +154,82 @@ class Parts:
             max_size=queue.max_size,
             max_per_sender=queue.max_per_sender,
             active=queue.active,
-            pace=tuple(pace.rule for pace in self.configuration.pace),
+            pace=tuple(shared_pace(pace.rule, share) for pace in self.configuration.pace),
             attempts=queue.attempts,
+            share=share,
+            forwarding=self._decides.forwarding,
         )
+
+    def check(self, new: Configuration) -> None:
+        """Build a new configuration and let go of it.  Raises as ``change``."""
+        old = self._decides
+        try:
+            self._build(new)
+            self._prove()
+            self.tls.prepare(new.tls)
+        finally:
+            self._let_go(old)
 
     def change(self, new: Configuration) -> None:
         """Put a new configuration to use.  Raises before anything has changed."""
         old_configuration, old_services = self.configuration, self.services
-        old = (self.tables, self.answerer, self.router, self.services)
+        old = self._decides
         try:
             self._build(new)
+            self._prove()
             certificates = self.tls.prepare(new.tls)
+            self.reports.speak(new.reports.language, new.reports.texts)
         except Exception:
-            self.tables, self.answerer, self.router, self.services = old
+            self._let_go(old)
             raise
         self.configuration = new
         self.tls.adopt(certificates)
         self.reports.change(*_told(new))
-        self.reports.speak(new.reports.language)
         self.manager.configure(self._setup())
         if old_configuration.dns != new.dns:
             log.info("dns: new servers are used after a restart")
         for service in old_services.values():
             background(maybeDeferred(service.stop, ATTEMPT_TIME), "stop of an old delivery service")
+        old.tables.close()
+
+    def _let_go(self, old: Deciding) -> None:
+        """What was made was only looked at, or was refused: the old stays."""
+        made, self._decides = self._decides, old
+        if made is not old:
+            for service in made.services.values():
+                background(maybeDeferred(service.stop, 0.0), "stop of a delivery service that was only looked at")
+            made.tables.close()
+
+    def _prove(self) -> None:
+        """Raise ``ConfigurationError`` where a test of the configuration fails (docs/route.rst)."""
+        problems = prove(self._decides, self._world.now, self._world.reactor.seconds).problems
+        if problems:
+            raise ConfigurationError(problems)
+
+    def tell_failing_tests(self) -> None:
+        """At a start, which goes on: docs/decisions/tests-of-a-configuration.rst.  Of several processes one tells."""
+        if self._world.place.number or self._world.place.empties:
+            return
+        for problem in prove(self._decides, self._world.now, self._world.reactor.seconds).problems:
+            emit(events.TEST_FAILED(error=str(problem)), "")
 
     def context(self, listener: str) -> Context:
         """What the sessions of a listener work with."""
-        configuration = self.configuration
-        lmtp = any(known.name == listener and known.service == "lmtp" for known in configuration.listen)
-        options = next(known for known in configuration.listen if known.name == listener)
-        return Context(
-            listener=listener,
-            hostname=configuration.hostname,
-            limits=configuration.limits,
-            # Whoever hands us mail by LMTP does so for mailboxes: docs/lmtp.rst.
-            networks=() if lmtp else configuration.relay.networks,
-            router=self.router,
-            answerer=self.answerer,
+        around = Surroundings(
+            limits=shared(self.configuration, self._world.place.share).limits,
             resolver=self.resolver,
             spool=self.spool,
             queue=self.manager,
             memory=self._world.memory,
-            configuration=configuration.fingerprint,
             seconds=time.monotonic,
             sleep=self._sleep,
             now=self._world.now,
             emit=emit,
-            banner=Reply.of(220, "", f"{configuration.hostname} {'LMTP' if lmtp else 'ESMTP'} txmta"),
-            queue_limited=bool(configuration.queue.max_size or configuration.queue.max_per_sender),
-            tell_strangers=configuration.queue.tell_strangers,
-            lmtp=lmtp,
             tls=self._listener_tls(listener),
-            proxy=options.proxy,
-            xclient=options.xclient,
-            xforward=options.xforward,
+            questions=self._questions,
         )
+        # A reload keeps the listeners that there are.
+        return session_context(listener, self._decides, around)
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         return deferLater(self._world.reactor, seconds)
@@ -211,6 +248,10 @@ class Parts:
 
     def _waiting(self) -> None:
         self.manager.look_soon()
+
+
+def _no_table(name: str) -> ITable:
+    raise KeyError(name)
 
 
 def _told(configuration: Configuration) -> tuple[Address, bool]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mta.address import Address, ReversePath
 from mta.reply import Reply
+
+if TYPE_CHECKING:
+    from mta.interfaces import IIncoming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +130,5 @@ class Outcome:
     # RELAYED to a host that keeps no time, which the report of BY with mode N tells (RFC 2852 4.1.4.2)
     time_dropped: bool = False
     attempt: Mapping[str, Any] = field(default_factory=dict)  # host, stage, tls, seconds: for the story
+    hold: str = ""  # DEFERRED, and not tried again until an operator releases it: why
+    spawned: tuple[IIncoming, ...] = ()  # of one that ends: sealed messages that become visible with its end

@@ -78,8 +78,16 @@ STARTED = Kind("started", "the service is up", "txmta {version} is up as {hostna
 LISTENING = Kind("listening", "a listener has its port", "listener {name} on {address}")
 STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "{reason}")
 RELOADED = Kind("reloaded", "a new configuration is in force", "configuration read again; {note}")
+WORKER_UP = Kind("worker-up", "one of several processes is ready", "worker {worker} is up, process {pid}{note}")
+WORKER_DIED = Kind(
+    "worker-died", "one of several processes died, and is started again", "worker {worker} {how}; again in {seconds} s"
+)
+WORKER_EMPTY = Kind("worker-empty", "a spool that was left over has nothing any more", "worker {worker}: {note}")
 RELOAD_REFUSED = Kind(
     "reload-refused", "the new configuration was wrong; the old one stays", "nothing was changed: {error}"
+)
+TEST_FAILED = Kind(
+    "test-failed", "a test of the configuration fails; the service started all the same", "a test fails: {error}"
 )
 STALLED = Kind("stalled", "the reactor did not run for over a second", "the reactor stalled for {seconds} s in {where}")
 SPOOL_TROUBLE = Kind("spool-trouble", "the spool cannot write", "{error}")
@@ -91,6 +99,15 @@ TABLE_REFUSED = Kind(
     "a changed table file is wrong; what it held before stays in force",
     "table {table}: the version before stays in force: {error}",
 )
+FORWARD_REFUSED = Kind(
+    "forward-refused",
+    "a file ~/.forward is not followed; mail goes into the mailbox",
+    "{file} is not followed: {why}",
+)
+TABLE_FAILS = Kind(
+    "table-fails", "what a table asks cannot be reached; mail for its addresses waits", "table {table}: {error}"
+)
+TABLE_ANSWERS = Kind("table-answers", "what a table asks can be reached again", "table {table}: it answers again")
 CERTIFICATE_READ = Kind("certificate-read", "a certificate is in force", "{file}: for {names}, until {until}")
 CERTIFICATE_GONE = Kind("certificate-gone", "a certificate is no longer used", "{file}: not used any more; for {names}")
 CERTIFICATE_REFUSED = Kind(
@@ -118,8 +135,13 @@ PROXY_REFUSED = Kind(
     "proxy {peer} to {listener}: closed: {why}",
 )
 RENAMED = Kind("renamed", "XCLIENT told who the client is", "{peer} says that the client is {client} {login}")
+ASKED = Kind(
+    "asked",
+    "VRFY or EXPN was answered: who asked what",
+    "{client} {login} asked {command} {what}: {reply}, {addresses} addresses",
+)
 SPOKE_EARLY = Kind("spoke-early", "a client spoke before the greeting", "{client} spoke before the greeting")
-COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}")
+COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}   {said}")
 RECIPIENT_REFUSED = Kind(
     "recipient-refused", "RCPT was refused", "{client}: from <{sender}> to <{address}>: {reply}   {why}"
 )
@@ -131,13 +153,30 @@ ACCEPTED = Kind(
     "from {client} ({helo}, {protocol}) listener {listener}, {size} octets; <{sender}> to {recipients}   {tls}",
 )
 COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "on disk after {ms} ms")
-REFUSED = Kind("refused", "a message was refused at its end", "message from {client}, sender <{sender}>: {reply}")
+LOGIN = Kind("login", "a proxy told by XCLIENT who has authenticated", "logged in as {login}")
+REFUSED = Kind(
+    "refused",
+    "a message was refused at its end",
+    "message from {client}, sender <{sender}>, {count} recipients: {reply}   {why}   {recipients}",
+)
+UNFINISHED = Kind(
+    "unfinished",
+    "a message had begun and the session ended before it did",
+    "message from {client}, sender <{sender}>, {count} recipients: cut off: {why}   {recipients}",
+)
+NOT_KEPT = Kind(
+    "not-kept", "more refusals of one client than are kept for mta explain", "of {client} no more is kept until {until}"
+)
 FORWARDED = Kind("forwarded", "XFORWARD told where the message came from", "{peer} says that it came from {said}")
 EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
 PRIORITY = Kind("priority", "a priority was asked for by MT-PRIORITY", "priority {given}; asked for: {asked}")
 HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "{fields}")
 HEADER_CUT = Kind("header-cut", "a field was cut at acceptance", "{fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
+SPREAD = Kind(
+    "spread", "a message to a list, sent on to its members", "list {list}: from {about} to {members} members   {lists}"
+)
+MEMBER_LEFT_OUT = Kind("member-left-out", "a member of a list gets no copy, and why", "list {list}: {member}: {why}")
 
 # --- a message: routing and delivery ---------------------------------------------------------------------
 ROUTED = Kind("routed", "where a recipient's copy goes", "{address}: by {service} to {next_hop}   {rule}")
@@ -152,7 +191,10 @@ TLS_BROKEN = Kind(
 LOGIN_REFUSED = Kind("login-refused", "a smart host does not let us in", "service {service}: {host} as {user}: {reply}")
 EXPIRED = Kind("expired", "the queue time is over", "{address}: given up after {age}; last: {reply}")
 HELD = Kind("held", "waits until somebody releases it", "{address}: {reason}")
-BOUNCED = Kind("bounced", "the sender was told", "report {report} to {sender}: {status}")
+BOUNCED = Kind("bounced", "the sender was told of a failure", "report {report} to {sender}: {status}")
+REPORTED = Kind(
+    "reported", "the sender was told of what went well, or is late", "report {report} to {sender}: {status}"
+)
 NOT_BOUNCED = Kind("not-bounced", "the sender was not told, and why", "no report: {reason}")
 CHANGED = Kind("changed", "an operator changed it", "{change} by {by}   {detail}")
 SUSPENDED = Kind("suspended", "a destination rests", "{destination} rests {seconds} s: {reason}")
@@ -160,5 +202,6 @@ SUSPENDED = Kind("suspended", "a destination rests", "{destination} rests {secon
 # --- reasons of routing decisions ------------------------------------------------------------------------
 RIGHT = Kind("right", "why mail to this address is taken", "{right}")
 RULE = Kind("rule", "the rule that decided", "{rule}")
+REWRITE = Kind("rewrite", "in whose name a forwarded message goes on, and why", "{how} ({why})")
 MX_CHOSEN = Kind("mx", "the hosts, in order", "MX of {domain}: {hosts}")
 MX_DROPPED = Kind("mx-dropped", "a host that is not used, and why", "{host} left out: {why}")

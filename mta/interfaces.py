@@ -15,7 +15,7 @@ from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from mta.address import Address
-    from mta.delivery.values import Batch, Limits
+    from mta.delivery.values import Batch, Foresight, Limits
     from mta.envelope import Destination, Envelope, Recipient, Right
     from mta.events import Event
     from mta.message.edits import Edit
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Row,
         Selection,
         Totals,
+        Waiting,
     )
     from mta.verdict import Verdict
 
@@ -94,8 +95,8 @@ class ISpool(Interface):
     def unhealthy() -> Reply | None:
         """The reply for MAIL while nothing can be taken (disk, inodes, failed sync), else None.  No I/O."""
 
-    def begin(size_hint: int) -> IIncoming:
-        """Start a message.  ``size_hint`` is the declared size in octets, 0 for unknown."""
+    def begin(room: int) -> IIncoming:
+        """Start a message.  ``room``: octets of its body that it may hold in memory; 0: as few as the spool likes."""
 
     def commit(incoming: IIncoming, lease: Claim | None) -> Awaitable[Lease | None]:
         """Make a sealed message durable and visible.
@@ -112,9 +113,23 @@ class ISpool(Interface):
         timer); in pages, ``after`` is the last of the page before.  By index: what is due later costs nothing."""
 
     def claim(owner: str, destination: Any, now: int, until: int, limit: int) -> Awaitable[list[Lease]]:
-        """Lease up to ``limit`` due recipients of a destination, by priority, then due time; one lease a
-        message.  Skips what is held, claimed or staged.  A message that cannot be read is set aside as held
-        and does not stop the others."""
+        """Lease up to ``limit`` due recipients of a destination; one lease a message.
+
+        Of one priority the senders (``mta.sender``) that have something due are served in turn, each for some
+        recipients, across all claims: so one that comes waits for one turn of each of the others at most, however much
+        they have.  What one sender has goes by due time.  A higher priority goes first, but one place in eight is for
+        the lower ones.  What it costs does not grow with what waits.  Skips what is held, claimed or staged.  A message
+        that cannot be read is set aside as held and does not stop the others."""
+
+    def waiting(
+        after: PageKey | None, before: int | None, limit: int
+    ) -> Awaitable[tuple[list[Waiting], PageKey | None]]:
+        """What waits and is in nobody's lease, due or not, in the order of its ids, of messages whose id was given by
+        ``before`` (UTC milliseconds); and where to go on, None at the end.  It looks at ``limit`` recipients: what is
+        held or claimed among them, or cannot be read, is left out."""
+
+    def claim_some(owner: str, keys: Sequence[PageKey], until: int) -> Awaitable[list[Lease]]:
+        """Lease these recipients, due or not, as far as they wait and are in nobody's lease; one lease a message."""
 
     def renew(leases: Sequence[Lease], until: int) -> Awaitable[list[Lease]]:
         """Hold them longer; returns those that were lost."""
@@ -139,7 +154,12 @@ class ISpool(Interface):
         """All that is known of a message, in order of time.  Raises ``KeyError``."""
 
     def totals() -> Awaitable[Totals]:
-        """The conservation figures, one snapshot."""
+        """The conservation figures, one snapshot.  By counters that are kept with every change: costs the same however
+        much waits.  What is queued is what was accepted and has not ended: nothing can be unaccounted for here."""
+
+    def audit() -> Awaitable[Totals]:
+        """The same with what is queued and held counted, each recipient: the proof that nothing was lost.  Goes through
+        the whole queue, and nobody waits for it."""
 
     def purge(before: int, limit: int) -> Awaitable[int]:
         """Forget up to ``limit`` ended messages that arrived before; the totals keep the sums."""
@@ -168,6 +188,15 @@ class IDeliveryService(Interface):
 
     def stop(deadline: float) -> Awaitable[None]:
         """Finish or cancel within ``deadline`` seconds; close what is idle."""
+
+
+class IForeseeing(IDeliveryService):
+    """A delivery service that can say beforehand where mail would go: ``mta route`` shows it."""
+
+    def foresee(address: Address, route: Route, envelope: Envelope, resolver: IResolver | None) -> Maybe[Foresight]:
+        """Where a copy for the address would go now, and on what terms; nothing is sent or written.
+
+        ``resolver`` is who is asked; None: DNS is not."""
 
 
 class IInjector(Interface):
@@ -217,6 +246,27 @@ class ITable(Interface):
         """The value under the key, None where there is none.  ``TemporaryFailure`` when it cannot know."""
 
 
+class IPlacedTable(ITable):
+    """A table whose entries stand where a person can look."""
+
+    def where(key: str) -> str:
+        """``FILE:LINE`` of the entry that answers, "" where none does.  It may cost milliseconds."""
+
+
+class IListedTable(ITable):
+    """A table that can tell all that it holds."""
+
+    def items(limit: int) -> Iterable[tuple[str, str]]:
+        """So many keys and values at most, in the order in which they were written."""
+
+
+class ISearchedTable(IListedTable):
+    """A listed table from which others may make an index; what ``items`` gives may be walked through in a thread."""
+
+    def version() -> object:
+        """Equal as long as the table holds the same."""
+
+
 class IState(Interface):
     """Small shared state with expiry: greylist, brakes, best TLS level seen."""
 
@@ -258,7 +308,8 @@ class IRouter(Interface):
     def expand(recipient: Address, facts: Facts) -> Expansion | Needs:
         """Where an admitted address leads.  ONCE, at acceptance; stored with its path.
 
-        Raises ``MailFailure``: a table cannot answer (451), the address leads back to itself (554 5.4.6).
+        Raises ``MailFailure``: a table cannot answer (451), the address leads back to itself (554 5.4.6), or to
+        nobody but people who have left or moved (550, 551: RFC 5321 3.4).
         """
 
     def identity(address: Address) -> Address:
@@ -268,8 +319,9 @@ class IRouter(Interface):
         """Service and next hop.  At EACH attempt.
 
         ``waiting`` is where it waited so far (None: it is new), so that what was ours at acceptance and no
-        longer is can be held.  Raises ``TemporaryFailure`` when a table cannot
-        answer: it stays where it is and is tried again.
+        longer is can be held; a place (``is_place``) that was decided at acceptance comes back as it is, held while
+        there is no such service.  Raises ``TemporaryFailure`` when a table cannot answer: it stays where it is and
+        is tried again.
         """
 
 

@@ -17,6 +17,7 @@ from twisted.plugin import IPlugin
 from zope.interface import directlyProvides
 
 from mta.config.option import Duration, Options, Path, Secret, Size, TableName, option
+from mta.delivery.running import Program, Run
 from mta.delivery.values import Batch, Limits
 from mta.envelope import Outcome, Scope, Status
 from mta.events import Event
@@ -50,13 +51,17 @@ __all__ = [
 C = TypeVar("C", bound=type)
 
 
+def _nothing(program: Program, run: Run) -> None:
+    run.refused("no programs are started here")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The outside world, handed in: time, chance, network, DNS, disk and the log.
 
     ``name`` is the section's name in the configuration.  ``reactor`` gives monotonic time (``seconds``,
     ``callLater``) and connections.  ``now`` is UTC milliseconds.  ``in_thread(work, *args)`` runs blocking
-    disk work outside the reactor.  ``table(name)`` is a table of the configuration.
+    disk work outside the reactor.  ``table(name)`` is a table of the configuration.  ``launch`` starts a program.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Services:
     in_thread: Callable[..., Deferred[Any]]
     table: Callable[[str], ITable]
     emit: Callable[[Event, str], None]
+    launch: Callable[[Program, Run], None] = _nothing
 
 
 def provider(kind: str, type_name: str, options: type[Options]) -> Callable[[C], C]:

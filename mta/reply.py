@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 _BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
@@ -79,8 +80,11 @@ class Reply:
 class MailFailure(Exception):
     """Something failed, and this is what a peer or a sender is told.
 
-    ``reply`` is public; ``reason`` is for the operator alone (log, story) and never goes on the wire.
+    ``reply`` is public; ``reason`` is for the operator alone (log, story) and never goes on the wire.  ``steps`` are
+    the events that tell how it came to that, where the decision knows them.
     """
+
+    steps: tuple[Any, ...] = ()
 
     def __init__(self, reply: Reply, reason: str = "") -> None:
         super().__init__(str(reply) + (f" ({reason})" if reason else ""))

@@ -11,47 +11,64 @@ a reload changes nothing and says why.
 
 from __future__ import annotations
 
-import errno
 import gc
+import json
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import Mapping
+from io import FileIO, TextIOWrapper
 from random import SystemRandom
 from typing import Any, Final, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, globalLogBeginner, globalLogPublisher
 from twisted.python.threadpool import ThreadPool
-from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from mta import __version__, events
-from mta.admin.control import ControlError, ControlFactory, socket_path
+from mta.admin.control import ControlError
 from mta.admin.draining import Draining
-from mta.admin.log import LogWriter, emit
+from mta.admin.log import LogWriter, emit, keep_refused
 from mta.admin.operations import Operations
 from mta.admin.privacy import mask_of
+from mta.admin.refusals import Refusals
 from mta.admin.watchdog import Watchdog, notify_systemd
 from mta.build import OWNER, Parts, World
-from mta.config.endpoint import with_backlog
 from mta.config.fingerprint import changed_needing_restart, keep_running
 from mta.config.load import Configuration, ConfigurationError, load
+from mta.delivery.helper import Launcher
 from mta.queue.paused import Pauses
 from mta.reactor import install as install_reactor
 from mta.reply import MailFailure
 from mta.smtp.context import MemoryBudget
-from mta.smtp.factory import Connections, SmtpFactory
+from mta.smtp.factory import SmtpFactory
 from mta.spool.sqlite import SqliteSpool
-from mta.spool.values import SpoolLocked, SpoolUnusable
+from mta.spool.values import Selection, SpoolLocked, SpoolUnusable
+from mta.starting import (
+    CannotStart,
+    Options,
+    adopt,
+    bind,
+    give_up,
+    listen_control,
+    make_state,
+    on_signal,
+    open_log,
+    raise_descriptor_limit,
+)
 from mta.waiting import background
+from mta.workers.channel import Channel
+from mta.workers.child import EMPTY
+from mta.workers.counts import counted
+from mta.workers.joining import status_text
+from mta.workers.parent import Parent, Start
+from mta.workers.place import ANSWERS, ASKS, COUNTS, LOCK, Place
+from mta.workers.spools import left_over
 
 install_reactor()
 from twisted.internet import reactor as _global_reactor  # noqa: E402  # ours, unless there was one
@@ -71,8 +88,10 @@ RECOVER_AGAIN: Final = 5.0
 DISK_THREADS: Final = 4
 #: Objects made, less those freed, before the cycle collector looks at the youngest; and so on.
 GC_THRESHOLDS: Final = (20_000, 20, 20)
-#: File descriptors that are needed beside one a connection: spool, logs, outbound connections, DNS.
-SPARE_DESCRIPTORS: Final = 512
+#: Seconds between two looks whether a spool that was left over has anything.
+LOOK_EMPTY: Final = 30.0
+#: The whole service in one process.
+ALONE: Final = Place()
 
 
 def now_ms() -> int:
@@ -80,62 +99,80 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Options(UsageOptions):
-    """What ``twistd mta`` takes."""
-
-    optParameters = [["config", "c", "etc/mta.toml", "The configuration file."]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.overrides: list[str] = []
-
-    def opt_set(self, override: str) -> None:
-        """Override one option: KEY=VALUE, for example limits.recipients=50."""
-        if "=" not in override:
-            raise UsageError(f"--set takes KEY=VALUE, not {override!r}")
-        self.overrides.append(override)
-
-    opt_s = opt_set
-
-
-def makeService(options: Options) -> MailService:
+def makeService(options: Options) -> Service:
     """Called by twistd.  A wrong configuration ends the process here, with all that is wrong."""
+    # The reactor's own clock is wall time: its timers would stop when the clock is set back.
+    reactor.seconds = time.monotonic
     try:
         configuration = load(options["config"], options.overrides)
     except ConfigurationError as error:
         raise SystemExit(f"mta: the configuration is wrong:\n{error}") from None
-    parent: Any = options.parent or {}
-    return MailService(options["config"], tuple(options.overrides), configuration, parent.get("logfile"))
+    twistd: Any = options.parent or {}
+    path, overrides = options["config"], tuple(options.overrides)
+    try:
+        log_writer = open_log(configuration, twistd.get("logfile"))
+        left = left_over(configuration.state, configuration.workers)
+    except (CannotStart, OSError) as error:
+        raise SystemExit(f"mta: {error}") from None
+    if configuration.workers == 1 and not left:
+        return MailService(path, overrides, configuration, log_writer)
+    start = Start(path=path, overrides=overrides, configuration=configuration, log=log_writer, left_over=left)
+    return Parent(start, reactor=reactor, now=now_ms, stop_time=STOP_TIME)
+
+
+def run_worker(place: str, path: str, logfile: str, *overrides: str) -> int:
+    """``python -m mta.service``: what the parent starts.  Returns the exit status."""
+    reactor.seconds = time.monotonic
+    # One line is one write: others write to the same place.
+    for descriptor in (ANSWERS, LOCK, COUNTS):
+        os.set_inheritable(descriptor, False)  # programs that are run here must not keep the state locked
+    whole: Any = FileIO(2, "w", closefd=False)
+    sys.stderr = TextIOWrapper(whole, "utf-8", "backslashreplace", write_through=True)
+    try:
+        configuration = load(path, overrides)
+        log_writer = open_log(configuration, logfile or "-")
+        globalLogBeginner.beginLoggingTo([log_writer], redirectStandardIO=False)
+        service = MailService(path, overrides, configuration, log_writer, Place.read(place))
+        service.startService()
+    except (Exception, SystemExit) as error:
+        os.write(ANSWERS, json.dumps({"failed": str(error) or type(error).__name__}).encode("ascii") + b"\n")
+        if isinstance(error, (ConfigurationError, CannotStart, SystemExit)):
+            return 1
+        raise  # a mistake of ours, or of a plugin: all of it
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    return EMPTY if service.emptied else 0
 
 
 class MailService(Service):
     """See the module's text.  ``configuration`` is the one in force."""
 
     name: Any = "txmta"
+    emptied = False  # a worker that was to empty a spool has
 
     def __init__(
-        self, path: str, overrides: tuple[str, ...], configuration: Configuration, logfile: str | None = None
+        self,
+        path: str,
+        overrides: tuple[str, ...],
+        configuration: Configuration,
+        log_writer: LogWriter,
+        place: Place = ALONE,
     ) -> None:
-        # The reactor's own clock is wall time: its timers would stop when the clock is set back.
-        reactor.seconds = time.monotonic
         self.path = path
         self.overrides = overrides
         self.configuration = configuration
-        self._connections = Connections()
+        self._place = place
+        self._channel: Channel | None = None
+        self._connections = counted(place)
         self._ports: list[Any] = []
         self._factories: dict[str, SmtpFactory] = {}
         self._threads = ThreadPool(0, DISK_THREADS, "disk")
         self._watchdog = Watchdog(reactor, time.monotonic, emit)
+        self._refusals = Refusals(configuration.state, now=now_ms, call_later=reactor.callLater, worker=place.number)
         self._started = 0.0
         self._purging: Any = None
-        if logfile is None:
-            logfile = configuration.log.file or ""
-        elif logfile == "-":  # as twistd has it
-            logfile = ""
-        try:
-            self._log = LogWriter(logfile, configuration.log.level == "debug", configuration.log.format == "json")
-        except OSError as error:
-            raise SystemExit(f"mta: the log cannot be opened: {error}") from None
+        self._log = log_writer
+        self._launcher = Launcher(reactor)
         try:
             world = World(
                 reactor=reactor,
@@ -143,6 +180,8 @@ class MailService(Service):
                 random=SystemRandom(),
                 in_thread=self._in_thread,
                 memory=MemoryBudget(),
+                place=place,
+                launch=self._launcher.launch,
             )
             self._parts = Parts(world, configuration)
         except (OSError, ValueError) as error:
@@ -162,44 +201,45 @@ class MailService(Service):
         self._bind()
 
     def _bind(self) -> None:
+        if not self._place.alone:
+            for name, descriptor, family in self._place.listeners:
+                factory = SmtpFactory(self._parts.context(name), self._connections, reactor.callLater)
+                self._factories[name] = factory
+                self._ports.append(adopt(reactor, descriptor, family, factory))
+            return
+        self._start_helper()
         for listener in self.configuration.listen:
             factory = SmtpFactory(self._parts.context(listener.name), self._connections, reactor.callLater)
             self._factories[listener.name] = factory
-            self._listen(listener.name, listener.endpoint, factory)
+            try:
+                self._ports.append(bind(reactor, listener.name, listener.endpoint, factory))
+            except CannotStart as error:
+                self._give_up(str(error))
 
-    def _listen(self, name: str, endpoint: str, factory: Any) -> None:
-        def failed(failure: Any) -> None:
-            error = failure.value
-            why = error.socketError if isinstance(error, CannotListenError) else error
-            if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
-                why = "it is in use by another process; stop that one (ss -ltnp shows it), or change the endpoint"
-            elif isinstance(why, OSError) and why.errno == errno.EACCES:
-                why = "permission is missing; ports below 1024 take root (twistd's --uid and --gid give it up)"
-            self._give_up(f"listener {name} cannot have {endpoint}: {why}")
-
-        def listening(port: Any) -> None:
-            self._ports.append(port)
-            emit(events.LISTENING(name=name, address=_address_text(port.getHost())), "")
-
-        outcome: list[Any] = []
-        serverFromString(reactor, with_backlog(endpoint)).listen(factory).addCallbacks(listening, outcome.append)
-        if outcome:
-            failed(outcome[0])
+    def _start_helper(self) -> None:
+        """What starts programs as other users has to be there before we are nobody special."""
+        try:
+            self._launcher.prepare(self.configuration)
+        except (OSError, ValueError) as error:
+            self._give_up(str(error))
 
     def startService(self) -> None:
         """Lock and open the spool, then let everything go."""
         super().startService()
-        if not self._factories:  # python -m twisted: no privileged start, and a log of its own beside ours
-            if self._log.path:
+        if not self._factories:  # a worker, or python -m twisted: no privileged start, and a log of its own beside ours
+            if self._place.alone and self._log.path:
                 globalLogPublisher.addObserver(self._log)
             self._bind()
         os.umask(0o077)
-        _raise_descriptor_limit(self.configuration.limits.connections + self.configuration.queue.attempts)
+        raise_descriptor_limit(self.configuration.limits.connections + self.configuration.queue.attempts)
         state = self.configuration.state
         try:
-            os.makedirs(state, mode=0o700, exist_ok=True)
+            make_state(state)
             self.spool.open()
-        except (SpoolLocked, SpoolUnusable) as error:
+            self._parts.start()
+        except (CannotStart, SpoolLocked, SpoolUnusable) as error:
+            self._give_up(str(error))
+        except ValueError as error:
             self._give_up(str(error))
         except OSError as error:
             self._give_up(f"the spool in {state} cannot be used: {error}")
@@ -228,10 +268,8 @@ class MailService(Service):
         background(self._recover(), "start")
 
     def _give_up(self, why: str) -> NoReturn:
-        """End the start; said on standard error too where that leads into the log by now."""
-        if self._log.path and sys.stderr is not sys.__stderr__:
-            print(f"mta: {why}", file=sys.__stderr__)
-        raise SystemExit(f"mta: {why}") from None
+        """End the start."""
+        give_up(why, self._log)
 
     @property
     def spool(self) -> SqliteSpool:
@@ -253,17 +291,32 @@ class MailService(Service):
         if not self.running:
             return  # stopped meanwhile: nothing may begin now
         self._parts.manager.start()
+        self._parts.tell_failing_tests()
         self._purging = reactor.callLater(PURGE_EVERY, self._purge)
-        emit(
-            events.STARTED(version=__version__, hostname=self.configuration.hostname, state=self.configuration.state),
-            "",
-        )
+        if self._channel is not None:
+            self._channel.tell({"ready": self.configuration.fingerprint})
+            if self._place.empties:
+                background(self._end_when_empty(), "emptying the spool")
+            return
+        hostname, state = self.configuration.hostname, self.configuration.state
+        emit(events.STARTED(version=__version__, hostname=hostname, state=state), "")
         notify_systemd("READY=1")
+
+    async def _end_when_empty(self) -> None:
+        """The spool is that of a worker that there is no longer."""
+        while self.running:
+            rows = [await self.spool.page(Selection(), None, 1, history) for history in (False, True)]
+            if not any(rows):
+                self.emptied = True
+                reactor.stop()
+                return
+            await deferLater(reactor, LOOK_EMPTY)
 
     def _purge(self) -> None:
         """Forget history that is older than ``privacy.history``, in small slices."""
         self._purging = reactor.callLater(PURGE_EVERY, self._purge)
         background(self._purge_slices(), "purging history")
+        self._refusals.tidy()
 
     async def _purge_slices(self) -> None:
         before = now_ms() - round(self.configuration.privacy.history * 1000)
@@ -275,12 +328,12 @@ class MailService(Service):
         mode = self.configuration.privacy.addresses
         mask = None if mode == "full" else mask_of(mode, self.configuration.state)
         self._log.mask = mask
+        privacy = self.configuration.privacy
+        self._refusals.configure(mode, mask, privacy.refused, round(privacy.history * 1000))
+        keep_refused(self._refusals.note)
         background(self.spool.mask_history(mode, mask), "masking the history")
 
     def _listen_control(self, state: str) -> None:
-        path = socket_path(state)
-        if os.path.lexists(path):
-            os.unlink(path)  # the state is locked: whoever made it is gone
         self._draining = Draining(
             connections=self._connections,
             factories=self._factories.values,
@@ -298,6 +351,7 @@ class MailService(Service):
             emit=emit,
             queue=self._parts.manager,
             seconds=time.monotonic,
+            refusals=self._refusals,
         )
         handlers = {
             "reload": self._control_reload,
@@ -306,17 +360,23 @@ class MailService(Service):
             "stop": self._control_stop,
             **operations.handlers(),
         }
-        self._ports.append(reactor.listenUNIX(path, ControlFactory(handlers), mode=0o660))
+        if self._place.alone:
+            self._ports.append(listen_control(reactor, state, handlers))
+            return
+        more = {"check": self._control_check, "reopen": self._control_reopen, "reread-pauses": operations.reread_pauses}
+        self._channel = Channel({**handlers, **more}, self._parent_gone)
+        pipes: Any = StandardIO
+        pipes(self._channel, ASKS, ANSWERS, reactor)
+
+    def _parent_gone(self) -> None:
+        if self.running:
+            reactor.stop()
 
     def _install_signals(self) -> None:
-        def on_hup(number: int, frame: Any) -> None:
-            reactor.callFromThread(lambda: background(self._reload_logged(), "reload"))
-
-        def on_usr1(number: int, frame: Any) -> None:
-            reactor.callFromThread(self._log.reopen)
-
-        signal.signal(signal.SIGHUP, on_hup)
-        signal.signal(signal.SIGUSR1, on_usr1)
+        # A terminal that is closed tells all processes: in a worker that is the parent's affair.
+        reload = (lambda: background(self._reload_logged(), "reload")) if self._place.alone else (lambda: None)
+        on_signal(reactor, signal.SIGHUP, reload)
+        on_signal(reactor, signal.SIGUSR1, self._log.reopen)
 
     def _in_thread(self, work: Any, *args: Any) -> Deferred[Any]:
         return deferToThreadPool(reactor, self._threads, work, *args)
@@ -340,6 +400,7 @@ class MailService(Service):
             abort.cancel()
         await manager
         await self.spool.close()
+        self._launcher.stop()
         self._parts.resolver.close()
         self._parts.tls.stop()
         self._watchdog.stop()
@@ -347,6 +408,7 @@ class MailService(Service):
             self._purging.cancel()
         if self._threads.started:
             self._threads.stop()
+        self._refusals.flush()
         self._log.flush()
 
     def _abort_sessions(self) -> None:
@@ -358,7 +420,7 @@ class MailService(Service):
     def reload(self) -> str:
         """Read the configuration again and put it to use.  Raises ``ConfigurationError``, ``OSError``."""
         read = load(self.path, self.overrides)
-        kept = changed_needing_restart(self.configuration, read)
+        kept = (*changed_needing_restart(self.configuration, read), *self._launcher.lacks(read))
         new = keep_running(self.configuration, read)
         self._parts.change(new)
         self.configuration = new
@@ -389,6 +451,18 @@ class MailService(Service):
             emit(events.RELOAD_REFUSED(error=str(error)), "")
             raise ControlError(f"nothing was changed: the configuration is wrong:\n{error}") from None
 
+    async def _control_check(self, request: Mapping[str, Any], by: str) -> str:
+        """Of several processes each says yes before any reloads."""
+        try:
+            self._parts.check(keep_running(self.configuration, load(self.path, self.overrides)))
+        except (ConfigurationError, OSError, ValueError) as error:
+            raise ControlError(f"nothing was changed: the configuration is wrong:\n{error}") from None
+        return "it is right"
+
+    async def _control_reopen(self, request: Mapping[str, Any], by: str) -> str:
+        self._log.reopen()
+        return "opened again"
+
     async def _control_stop(self, request: Mapping[str, Any], by: str) -> str:
         log.info("stopped by {by}", by=by)
         reactor.callLater(0, reactor.stop)  # the answer goes first
@@ -396,40 +470,24 @@ class MailService(Service):
 
     async def _control_status(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         totals = await self.spool.totals()
-        return {
+        figures = {
             "version": __version__,
             "pid": os.getpid(),
             "up": round(time.monotonic() - self._started),
             "connections": self._connections.total,
-            "tls": f"{self._connections.tls} handshakes, {self._connections.tls_failed} failed",
+            "tls": "",
+            "tls_done": self._connections.tls,
+            "tls_failed": self._connections.tls_failed,
             "accepted": totals.accepted,
             "queued": totals.queued,
             "held": totals.held,
-            "in memory": self._parts.manager.schedule.size,
+            "in_memory": self._parts.manager.schedule.size,
             "paused": ", ".join(pause.place for pause in self._pauses),
             "draining": "takes no mail" if self._draining.on else "",
             "spool": str(self.spool.unhealthy() or "in order"),
         }
+        return status_text(figures) if self._place.alone else figures
 
 
-def _address_text(address: Any) -> str:
-    if hasattr(address, "host"):
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        return f"{host}:{address.port}"
-    return str(getattr(address, "name", address))
-
-
-def _raise_descriptor_limit(connections: int) -> None:
-    """As many file descriptors as the limits need, if the system lets us."""
-    needed = connections + SPARE_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        log.warn(
-            "limits.connections and queue.attempts need {needed} file descriptors, the system allows {hard}",
-            needed=needed,
-            hard=hard,
-        )
-        needed = hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+if __name__ == "__main__":
+    sys.exit(run_worker(*sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""``mta check``, ``audit``, ``config``, ``table`` and ``erase``: the configuration, the books, and what is known."""
+"""``mta audit``, ``config``, ``table`` and ``erase``: the books, the configuration, and what is known."""
 
 from __future__ import annotations
 
@@ -16,31 +16,10 @@ from mta.admin.tables import look_up
 from mta.config.values import nearest
 from mta.events import escape
 from mta.reply import MailFailure
-from mta.spool.survey import survey
 from mta.spool.values import Selection
-from mta.tls.advice import advise
+from mta.workers.spools import joined
 
 _DEEPER: Final = re.compile(r"[.\[]")
-
-
-@click.command()
-@pass_setting
-def check(setting: Setting) -> None:
-    """Check the whole configuration.
-
-    Says everything that is wrong at once, and then exits with 1.
-    """
-    configuration = setting.configuration
-    for warning in configuration.warnings:
-        click.echo(f"warning: {warning}")
-    advice = advise(configuration, now_ms())
-    for line in advice.warnings:
-        click.echo(f"warning: {line}")
-    for hint in advice.hints:
-        click.echo(f"hint: {hint}")
-    if advice.errors:
-        raise click.ClickException("\n".join(["the certificates are wrong:", *advice.errors]))
-    click.echo(f"{setting.path} is in order")
 
 
 @click.command()
@@ -52,13 +31,17 @@ def audit(setting: Setting, as_json: bool) -> None:
     Exits with 1 if any is unaccounted for.
     """
     with setting.reader() as reader:
-        totals = reader.totals()
+        spools = reader.audits()
+    totals = joined(spools.values())
+    wrong = {number: one for number, one in spools.items() if one.unaccounted or one.miscounted}
     values = {
         "accepted": totals.accepted,
         "queued": totals.queued,
         "held": totals.held,
         "ended": dict(totals.ended),
         "unaccounted": totals.unaccounted,
+        "miscounted": totals.miscounted,
+        "wrong_spools": list(wrong),
     }
     lines = (
         (totals.accepted, "accepted"),
@@ -66,9 +49,11 @@ def audit(setting: Setting, as_json: bool) -> None:
         (totals.queued, "queued"),
         (totals.held, "held"),
         (totals.unaccounted, "unaccounted for"),
+        *([(totals.miscounted, "held, more than was counted")] if totals.miscounted else ()),
+        *((one.unaccounted or one.miscounted, f"of that in spool {n}") for n, one in wrong.items() if len(spools) > 1),
     )
     output(values, as_json, lambda: [f"{count:>12,}  {what}" for count, what in lines])
-    if totals.unaccounted:
+    if wrong:
         raise click.exceptions.Exit(1)
 
 
@@ -116,15 +101,15 @@ def table_get(setting: Setting, name: str, key: str, as_json: bool) -> None:
     NAME is that of a [tables.NAME], or file:PATH.  Exits with 1 if there is nothing.
     """
     try:
-        value = look_up(setting.configuration, name, key, now_ms)
+        found = look_up(setting.configuration, name, key, now_ms)
     except MailFailure as failure:
         raise click.ClickException(f"the table cannot say: {failure}") from failure
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    if value is None and not as_json:
+    if found.value is None and not as_json:
         raise click.ClickException(f"{escape(name)} has nothing under {escape(key)}")
-    output({"key": key, "value": value}, as_json, lambda: escape(value or ""))
-    if value is None:
+    output({"key": key, **found._asdict()}, as_json, lambda: escape(found.value or ""))
+    if found.value is None:
         raise click.exceptions.Exit(1)
 
 
@@ -152,13 +137,12 @@ def erase(setting: Setting, address: str, yes: bool, as_json: bool) -> None:
 def _waiting(setting: Setting, address: str) -> int:
     with setting.reader() as reader:
         selections = (Selection(recipient=address), Selection(sender=address))
-        return sum(survey(reader, selection, now_ms()).recipients for selection in selections)
+        return sum(reader.survey(selection, now_ms()).recipients for selection in selections)
 
 
 def _logs(setting: Setting, address: str) -> dict[str, int]:
     """How many lines of each log file name the address."""
-    configuration = setting.configuration_or_none()
-    path = None if configuration is None else configuration.log.file
+    path = setting.log_file()
     found: dict[str, int] = {}
     if path is None:
         return found
@@ -172,6 +156,8 @@ def _logs(setting: Setting, address: str) -> dict[str, int]:
 
 def _erased(address: str, values: dict[str, Any]) -> list[str]:
     lines = [f"{escape(address)} is erased from the history of {show.many(values['messages'], 'message')}"]
+    if values.get("refused"):
+        lines.append(f"and from {show.many(values['refused'], 'note')} of what was refused")
     if values["waiting"]:
         lines.append(
             f"not from what waits ({show.many(values['waiting'], 'recipient')}): deliver, bounce or delete them first"

@@ -27,8 +27,10 @@ log = Logger()
 MAX_REQUEST: Final = 1 << 20
 #: unix(7): octets of a socket's name.
 MAX_PATH: Final = 107
-#: Seconds that a command line waits for an answer.
+#: Seconds that a command line waits for the answer to a change, which may be one of a million recipients.
 ANSWER_TIME: Final = 600.0
+#: The same for a question.
+LOOK_TIME: Final = 10.0
 
 Handler = Callable[[Mapping[str, Any], str], Awaitable[Any]]
 
@@ -49,6 +51,21 @@ def peer_name(sock: Any) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+async def answer(handlers: Mapping[str, Handler], request: Any, by: str) -> dict[str, Any]:
+    """What a request is answered, whatever it is."""
+    try:
+        handler = handlers[request["command"]]
+    except (KeyError, TypeError):
+        return {"ok": False, "error": "no such command"}
+    try:
+        return {"ok": True, "result": await handler(request, by)}
+    except ControlError as error:
+        return {"ok": False, "error": str(error)}
+    except Exception as error:
+        log.failure("the control request {command} failed", command=request["command"])
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
 
 class _Control(Protocol):
@@ -74,19 +91,9 @@ class _Control(Protocol):
     async def _serve(self, line: bytes) -> None:
         try:
             request = json.loads(line)
-            handler = self._handlers[request["command"]]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self._answer({"ok": False, "error": "no such command"})
-            return
-        try:
-            result = await handler(request, self._by)
-        except ControlError as error:
-            self._answer({"ok": False, "error": str(error)})
-        except Exception as error:
-            log.failure("the control request {command} failed", command=request["command"])
-            self._answer({"ok": False, "error": f"{type(error).__name__}: {error}"})
-        else:
-            self._answer({"ok": True, "result": result})
+        except (ValueError, RecursionError):
+            request = None
+        self._answer(await answer(self._handlers, request, self._by))
 
     def _answer(self, answer: Mapping[str, Any]) -> None:
         transport: Any = self.transport
@@ -110,14 +117,22 @@ def socket_path(state: str) -> str:
     return os.path.join(state, "control")
 
 
-def request(state: str, command: str, **arguments: Any) -> Any:
-    """Ask the service that runs on this state, and wait.  Raises ``ControlError``."""
+def too_long(state: str) -> str:
+    """What is wrong where the socket of this state would have a name that no socket can have; "" where it is right."""
     path = socket_path(state)
-    if len(os.fsencode(path)) > MAX_PATH:
-        raise NotRunning(f"the service is not running: {path} is too long for the name of a socket")
+    if (octets := len(os.fsencode(path))) <= MAX_PATH:
+        return ""
+    return f"the control socket {path} would have a name of {octets} octets, and a socket's has {MAX_PATH} at most"
+
+
+def request(state: str, command: str, wait: float = ANSWER_TIME, **arguments: Any) -> Any:
+    """Ask the service that runs on this state, and wait so many seconds at most.  Raises ``ControlError``."""
+    path = socket_path(state)
+    if why := too_long(state):
+        raise NotRunning(f"the service is not running: {why}")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(ANSWER_TIME)
+            sock.settimeout(wait)
             sock.connect(path)
             sock.sendall(json.dumps({"command": command, **arguments}).encode("ascii") + b"\n")
             with sock.makefile("rb") as file:
@@ -126,11 +141,19 @@ def request(state: str, command: str, **arguments: Any) -> Any:
         raise NotRunning("the service is not running (there is no control socket)") from None
     except ConnectionRefusedError:
         raise NotRunning("the service is not running (nobody listens on its control socket)") from None
+    except TimeoutError:
+        raise ControlError(f"the service did not answer within {wait:.0f} s: see its log (stalled)") from None
+    except PermissionError:
+        raise ControlError(f"you may not use {path}: be the service's user, of its group, or root") from None
     except OSError as error:
         raise ControlError(f"the control socket cannot be used: {error}") from error
     if not line:
         raise ControlError("the service closed the connection without an answer")
-    answer = json.loads(line)
-    if not answer["ok"]:
+    try:
+        answer = json.loads(line)
+        good, result = answer["ok"], answer.get("result")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ControlError(f"what listens on {path} is no txmta, or one of another version") from None
+    if not good:
         raise ControlError(answer["error"])
-    return answer["result"]
+    return result

@@ -16,19 +16,23 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import Any, Final, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
 from mta import events
+from mta.admin.refusals import KEPT
 from mta.events import Event, escape
 from mta.spool.masking import Mask, masked
 
 #: Seconds for which lines may wait to be written together.
 DELAY: Final = 0.05
+#: Characters that are written to standard error at once; nearly all are one octet.
+PIECE: Final = 4000
 
 #: Told only at level "debug": what a busy server would log for each connection and step.
 QUIET: Final = frozenset(
@@ -63,6 +67,8 @@ class _Settings:
     """Whether quiet events are worth making; set by the observer that wants them."""
 
     debug = False
+    #: Takes what refused something: ``mta.admin.refusals``.
+    refused: Callable[[Event], None] | None = None
 
 
 _settings = _Settings()
@@ -77,6 +83,8 @@ def emit(event: Event, id: str) -> None:
         level = LogLevel.debug
     else:
         level = LogLevel.error if code in _LOUD else LogLevel.info
+        if code in KEPT and _settings.refused is not None:
+            _settings.refused(event)
     # What Logger.emit makes, without its detours: two events a message are a twentieth of all work.
     _log.observer(
         {
@@ -91,6 +99,11 @@ def emit(event: Event, id: str) -> None:
             "log_time": time.time(),
         }
     )
+
+
+def keep_refused(keep: Callable[[Event], None] | None) -> None:
+    """From now on hand the events that refuse something to ``keep`` too."""
+    _settings.refused = keep
 
 
 @implementer(ILogObserver)
@@ -117,7 +130,9 @@ class LogWriter:
         """Open the file again, after somebody moved it away."""
         self.flush()
         if self.path:
-            old, self._file = self._file, open(self.path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  # lives as long as the log
+            whole: Any = open(self.path, "ab", buffering=0)  # noqa: SIM115  # lives as long as the log
+            # What is written together is one write: the lines of several processes do not mix.
+            old, self._file = self._file, TextIOWrapper(whole, "utf-8", "backslashreplace", write_through=True)
             os.chmod(self.path, 0o640)
             if old is not sys.stderr:
                 old.close()
@@ -138,11 +153,11 @@ class LogWriter:
         """Write what waits."""
         if not self._lines:
             return
-        text = "".join(self._lines)
-        self._lines.clear()
+        lines, self._lines = self._lines, []
         try:
-            self._file.write(text)
-            self._file.flush()
+            for text in ["".join(lines)] if self.path else _pieces(lines):
+                self._file.write(text)
+                self._file.flush()
         except (OSError, ValueError):
             pass  # the disk is full or the terminal gone: mail goes on without its log
 
@@ -184,3 +199,14 @@ class LogWriter:
         if self.mask is not None:
             fields = masked(self.mask, fields)
         return json.dumps(fields, default=str) + "\n"
+
+
+def _pieces(lines: list[str]) -> Iterator[str]:
+    """Lines together, as many as a pipe takes at once (pipe(7): PIPE_BUF octets), where others write to it too."""
+    piece = ""
+    for line in lines:
+        if piece and len(piece) + len(line) > PIECE:
+            yield piece
+            piece = ""
+        piece += line
+    yield piece

@@ -25,7 +25,7 @@ MOST_IDS: Final = 100_000
 MAX_LINE: Final = 1 << 20
 _LINE: Final = re.compile(r"\S+ (?:([0-9A-HJKMNP-TV-Z]{13}) )?([a-z0-9-]+): (.*)")
 _ROTATED: Final = re.compile(r"\.(\d+)(\.gz)?\Z|-(\d{8}(?:-\d+)?)(\.gz)?\Z")
-_FROM: Final = re.compile(r"(?:; |from |sender )<([^>]*)>")
+_FROM: Final = re.compile(r"(?:; |from |sender |FROM:)<([^>]*)>")
 
 
 class Filter:
@@ -83,7 +83,7 @@ def named(address: str, text: str) -> bool:
 
 
 def _without_sender(text: str) -> str:
-    return re.sub(r"(?:; |from |sender )<[^>]*>", "", text)
+    return _FROM.sub("", text)
 
 
 def _of_json(line: str) -> tuple[str, str]:

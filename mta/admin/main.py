@@ -10,7 +10,18 @@ from __future__ import annotations
 import click
 
 from mta import __version__
-from mta.admin import asking, explaining, queue_changing, queue_reading, running, simulate, spool_commands
+from mta.admin import (
+    asking,
+    checking,
+    explaining,
+    lists,
+    queue_changing,
+    queue_reading,
+    route,
+    running,
+    simulate,
+    spool_commands,
+)
 from mta.admin.setting import Setting, find_configuration
 
 
@@ -49,14 +60,16 @@ for _command in (
 
 for _command in (
     asking.audit,
-    asking.check,
     asking.config,
     asking.erase,
     asking.table,
+    checking.check,
     explaining.explain,
+    lists.list_group,
     running.drain,
     running.log,
     running.reload,
+    route.route,
     running.status,
     simulate.simulate,
     spool_commands.spool,

@@ -19,9 +19,13 @@ from twisted.python.failure import Failure
 from mta.admin.control import ControlError
 from mta.admin.log import emit
 from mta.admin.operations import Operations
+from mta.admin.pausing import Pausing
 from mta.queue.paused import Pauses
+from mta.spool.folders import Folders, StateLock
 from mta.spool.lanes import Inline
 from mta.spool.sqlite import SqliteSpool
+from mta.workers.joining import JOINS
+from mta.workers.spools import numbers
 
 
 class _NoReactor:
@@ -54,16 +58,46 @@ def become_owner(state: str) -> None:
 
 
 def do_offline(state: str, command: str, arguments: Mapping[str, Any], now: Callable[[], int]) -> Any:
-    """One of the commands of ``Operations``, in a spool that nobody else has."""
+    """One of the commands of ``Operations``, in the spools of all workers, which nobody else has."""
     if not os.path.isdir(os.path.join(state, "spool")):
         raise ControlError(f"there is no spool in {state}: the service has not run yet")
     by = who()
     become_owner(state)
-    spool = SqliteSpool(state, reactor=_NoReactor(), now=now, reserve_bytes=0, reserve_inodes=0, lanes=Inline())
+    pauses = Pauses(state)
+    lock = StateLock(Folders(state).lock)
+    lock.acquire()
+    try:
+        pauses.read()
+        once = Pausing(pauses, now=now, emit=emit).handlers()
+        if command in once:
+            return now_there(once[command](arguments, by))
+        answers = [_in_spool(state, number, command, arguments, by, pauses, now) for number in numbers(state) or [0]]
+        return JOINS[command](answers)
+    finally:
+        lock.release()
+
+
+def _in_spool(
+    state: str,
+    number: int,
+    command: str,
+    arguments: Mapping[str, Any],
+    by: str,
+    pauses: Pauses,
+    now: Callable[[], int],
+) -> Any:
+    spool = SqliteSpool(
+        state,
+        reactor=_NoReactor(),
+        now=now,
+        worker=number,
+        lock=False,
+        reserve_bytes=0,
+        reserve_inodes=0,
+        lanes=Inline(),
+    )
     spool.open()
     try:
-        pauses = Pauses(state)
-        pauses.read()
         handlers = Operations(spool, pauses, state=state, now=now, emit=emit).handlers()
         if command not in handlers:
             raise ControlError("the service is not running")

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from mta import events
+from mta.address import Address, AddressError
 from mta.admin.control import ControlError, Handler
+from mta.admin.pausing import Pausing, Queue
 from mta.admin.privacy import known_hash
+from mta.admin.refusals import Refusals, erase_refused
 from mta.admin.selection import change_from_wire, concerns, from_wire
 from mta.events import Event
-from mta.queue.paused import EVERYTHING, Pause, Pauses
+from mta.queue.paused import Pauses
 from mta.queue.schedule import Job, Lane, Limit, Schedule
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.values import Change, ChangeKind, Selection
@@ -32,17 +35,7 @@ LOOKED_AT: Final = 500
 _AT_ONCE: Final = (ChangeKind.RETRY, ChangeKind.RELEASE, ChangeKind.REROUTE, ChangeKind.BOUNCE)
 
 
-class Queue(Protocol):
-    """What is needed of the queue manager."""
-
-    schedule: Schedule
-
-    def withdraw(self, matches: Callable[[Job], bool]) -> int: ...
-
-    def poke(self) -> None: ...
-
-
-class Operations:
+class Operations(Pausing):
     """See the module's text.  ``queue`` is None while the service is stopped."""
 
     def __init__(
@@ -55,23 +48,20 @@ class Operations:
         emit: Callable[[Event, str], None],
         queue: Queue | None = None,
         seconds: Callable[[], float] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        super().__init__(pauses, now=now, emit=emit, queue=queue)
         self._spool = spool
-        self._pauses = pauses
         self._state = state
-        self._now = now
-        self._emit = emit
-        self._queue = queue
         self._seconds = seconds
+        self._refusals = refusals
 
     def handlers(self) -> dict[str, Handler]:
         """The commands by their names on the control socket."""
         return {
+            **super().handlers(),
             "change": self.change,
-            "pause": self.pause,
-            "resume": self.resume,
             "lanes": self.lanes,
-            "pauses": self.pauses,
             "erase": self.erase,
         }
 
@@ -97,13 +87,16 @@ class Operations:
         for round in range(ROUNDS):
             # Asked of the spool before the change, so that nothing is claimed again in between.
             taken = 0 if queue is None else queue.withdraw(partial(_among, selection))
-            if round and not taken:
-                break
-            count += await self._spool.change(selection, change, by)
+            changed = await self._spool.change(selection, change, by)
+            count += changed
             if change.kind in _AT_ONCE:
                 break  # what is in memory now has been changed, and is on its way
+            if round and not taken and not changed:
+                break  # a second look: what was on its way back into the spool meanwhile was in neither
         if queue is not None:
             queue.poke()
+            if change.kind is ChangeKind.BOUNCE:
+                queue.look_at_all()  # also what waits for a destination that is paused
         return count
 
     async def _end_rests(self, queue: Queue, selection: Selection) -> None:
@@ -111,50 +104,28 @@ class Operations:
         for destination in {row.recipient.destination for row in rows}:
             lane = queue.schedule.lanes.get(destination)
             if lane is not None:
-                lane.window.end_rest()
-
-    # --- pauses --------------------------------------------------------------------------------------------
-
-    async def pause(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
-        """Send nothing to a place; ``*`` is everything."""
-        place, reason = _place(request), str(request.get("reason") or "")
-        try:
-            new = self._pauses.put(Pause(place, by, self._now(), reason))
-        except (OSError, ValueError) as error:
-            raise ControlError(f"the pause cannot be kept: {error}") from None
-        if new:
-            self._emit(events.PAUSED(place=place, by=by, reason=reason), "")
-            if self._queue is not None:
-                self._queue.withdraw(lambda job: self._pauses.paused(job.route.destination))
-        return {"paused": place, "new": new}
-
-    async def resume(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
-        """End a pause, or with ``*`` all of them."""
-        place = _place(request)
-        try:
-            ended = self._pauses.end(place)
-        except OSError as error:
-            raise ControlError(f"the end of the pause cannot be kept: {error}") from None
-        for pause in ended:
-            self._emit(events.RESUMED(place=pause.place, by=by), "")
-        if ended and self._queue is not None:
-            self._queue.poke()
-        return {"resumed": [pause.place for pause in ended]}
-
-    async def pauses(self, request: Mapping[str, Any], by: str) -> list[dict[str, Any]]:
-        """What is paused."""
-        return [pause._asdict() for pause in self._pauses]
+                queue.schedule.end_rest(lane)
 
     # --- erasing -------------------------------------------------------------------------------------------
 
     async def erase(self, request: Mapping[str, Any], by: str) -> dict[str, int]:
-        """Erase an address from the history of what has ended; how many messages named it, and how much waits."""
+        """Erase an address from the history of what has ended, and of what was refused; how many named it."""
         address = request.get("address")
-        if not isinstance(address, str) or "@" not in address:
-            raise ControlError("what is to be erased is an address")
-        messages = await self._spool.erase(address, known_hash(address, self._state))
+        try:
+            Address.parse(address if isinstance(address, str) else "", utf8=True)
+        except AddressError as error:
+            raise ControlError(f"what is to be erased is one address: {error}") from None
+        assert isinstance(address, str)
+        hashed = known_hash(address, self._state)
+        messages = await self._spool.erase(address, hashed)
+        if self._refusals is not None:
+            self._refusals.flush()
+        try:
+            refused = erase_refused(self._state, address, hashed)
+        except OSError as error:
+            raise ControlError(f"not erased from what is known of refused mail: {error}") from None
         self._emit(events.ERASED(records=messages, by=by), "")
-        return {"messages": messages}
+        return {"messages": messages, "refused": refused}
 
     # --- what limits each destination ----------------------------------------------------------------------
 
@@ -182,13 +153,6 @@ def describe_lane(schedule: Schedule, lane: Lane, now: float) -> dict[str, Any]:
 
 def _among(selection: Selection, job: Job) -> bool:
     return concerns(selection, job.lease.message, job.recipients)
-
-
-def _place(request: Mapping[str, Any]) -> str:
-    place = request.get("place")
-    if not isinstance(place, str) or not place:
-        raise ControlError(f'a place is a service, a next hop, "service:next hop", or "{EVERYTHING}"')
-    return place
 
 
 def _text(which: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from mta.envelope import Destination
 from mta.events import escape
 from mta.queue.paused import Pauses
 from mta.queue.trouble import Trouble
-from mta.spool.survey import HELD_BACK, UNTRIED, Survey, Waiting, survey
+from mta.spool.survey import HELD_BACK, UNTRIED, Survey, Waiting
 from mta.spool.values import Row, Selection
 
 #: Classes of trouble in plain words.
@@ -40,7 +40,9 @@ TROUBLES: Mapping[str, str] = {
 
 @click.command("list")
 @selecting
-@click.option("--limit", default=1000, show_default=True, help="At most so many recipients (0: all).")
+@click.option(
+    "--limit", type=click.IntRange(0), default=1000, show_default=True, help="At most so many recipients (0: all)."
+)
 @as_json
 @pass_setting
 def queue_list(setting: Setting, selection: Selection, limit: int, as_json: bool) -> None:
@@ -94,14 +96,16 @@ def _message(rows: list[Row], now: int) -> Iterator[str]:
 
 @click.command("stats")
 @selecting
-@click.option("--top", default=20, show_default=True, help="At most so many destinations (0: all).")
+@click.option(
+    "--top", type=click.IntRange(0), default=20, show_default=True, help="At most so many destinations (0: all)."
+)
 @as_json
 @pass_setting
 def queue_stats(setting: Setting, selection: Selection, top: int, as_json: bool) -> None:
     """What waits by destination and by reason, and what limits each destination now."""
     now = now_ms()
     with setting.reader() as reader:
-        found = survey(reader, selection, now)
+        found = reader.survey(selection, now)
     lanes = setting.ask_if_running("lanes")
     pauses = Pauses(setting.state)
     try:
@@ -173,7 +177,7 @@ def _stats_text(found: Survey, values: Mapping[str, Any], troubles: Counter[str]
         share = f"; disk {disk['used'] * 100 // disk['size']}% of {show.octets(disk['size'])}" if disk["size"] else ""
         yield (
             f"{show.many(found.recipients, 'recipient')} in {show.many(found.messages, 'message')}; "
-            f"oldest {show.age(now - values['oldest'])}; held {values['held']:,}{share}"
+            f"oldest {show.age(now - values['oldest'])}; held {values['held']:,}{share}; {show.moment(now, now)} UTC"
         )
     if not values["running"]:
         yield "the service is stopped"

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from mta.admin import show
+from mta.admin.control import LOOK_TIME
 from mta.admin.logfile import Filter, LogReader
 from mta.admin.selecting import read_age
 from mta.admin.setting import Setting, as_json, output, pass_setting
@@ -27,9 +29,31 @@ def reload(setting: Setting) -> None:
 @as_json
 @pass_setting
 def status(setting: Setting, as_json: bool) -> None:
-    """What the running service is doing."""
-    answer = setting.ask("status")
-    output(answer, as_json, lambda: [f"{key:<16} {value}" for key, value in answer.items() if value != ""])
+    """What the running service is doing.
+
+    Exits with 1 if one of several workers does not run.
+    """
+    answer = setting.ask("status", LOOK_TIME)
+    shown = {key.replace("_", " "): _shown(key, value) for key, value in answer.items() if value not in ("", [])}
+    shown.pop("workers", None)
+    shown |= {f"worker {one['worker']}": _worker(one) for one in answer.get("workers", ())}
+    output(answer, as_json, lambda: [f"{key:<16} {value}" for key, value in shown.items()])
+    if answer.get("down"):
+        raise click.exceptions.Exit(1)
+
+
+def _worker(one: Mapping[str, Any]) -> str:
+    """How one of several processes does."""
+    again = f", started again {show.many(one['restarts'], 'time')}" if one["restarts"] else ""
+    if one["state"] == "empty":
+        return "ended: its spool has nothing any more"
+    return f"runs, process {one['pid']}{again}" if one["state"] == "runs" else f"down: {one['trouble']}{again}"
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "up":
+        return show.age(value * 1000)
+    return f"{value:,}" if isinstance(value, int) and key != "pid" else str(value)
 
 
 @click.command()
@@ -91,7 +115,7 @@ def log(setting: Setting, follow: bool, to: str | None, sender: str | None, id: 
 
     From the oldest rotated file on; with -f alone only what is written from now on.
     """
-    path = path or setting.configuration.log.file
+    path = path or setting.log_file()
     if path is None:
         raise click.ClickException("the log goes to standard error: see there (journalctl), or set log.file")
     chosen = Filter(to=to, sender=sender, id=id, mask=setting.mask())

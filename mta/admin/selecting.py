@@ -16,8 +16,8 @@ from mta.admin import show
 from mta.admin.setting import Setting, all_rows, as_json, now_ms
 from mta.config.problems import Wrong
 from mta.config.values import duration
-from mta.spool.survey import survey
-from mta.spool.values import Row, Selection
+from mta.events import escape
+from mta.spool.values import Row, Selection, id_number
 
 SAMPLE: Final = 5
 
@@ -30,6 +30,14 @@ def read_age(context: click.Context, parameter: click.Parameter, value: str | No
         return duration(value)
     except Wrong as wrong:
         raise click.BadParameter(f"{wrong}; {wrong.instead}") from wrong
+
+
+def _check_id(text: str) -> None:
+    try:
+        id_number(text)
+    except KeyError:
+        instead = "for an address say --sender or --recipient" if "@" in text else "mta queue list shows them"
+        raise click.UsageError(f"{escape(text)} is no queue id; {instead}") from None
 
 
 _OPTIONS: Final = (
@@ -60,6 +68,8 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
         held: bool | None,
         **options: Any,
     ) -> Any:
+        for one in id:
+            _check_id(one)
         selection = Selection(
             ids=tuple(one.upper() for one in id),
             sender=sender,
@@ -102,7 +112,7 @@ def confirm(setting: Setting, selection: Selection, what: str, asked: Asked, war
     if selection == Selection() and not asked.everything:
         raise click.UsageError("say which: by ID, by an option, or --all")
     with setting.reader() as reader:
-        count = survey(reader, selection, now_ms()).recipients
+        count = reader.survey(selection, now_ms()).recipients
         if not count:
             raise click.ClickException("nothing that waits is meant by that")
         if count == 1 or asked.yes:

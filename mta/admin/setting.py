@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import tomllib
 from collections.abc import Callable
@@ -16,14 +17,14 @@ from typing import Any, Final
 
 import click
 
-from mta.admin.control import ControlError, NotRunning, request
+from mta.admin.control import ANSWER_TIME, LOOK_TIME, ControlError, NotRunning, request
 from mta.admin.offline import do_offline
 from mta.admin.privacy import mask_of
 from mta.config.load import Configuration, ConfigurationError, load
 from mta.reply import MailFailure
 from mta.spool.masking import Mask
-from mta.spool.reader import SpoolReader
 from mta.spool.values import PageKey, Row, Selection
+from mta.workers.spools import Spools
 
 PLACES: Final = ("etc/mta.toml", "/etc/mta/mta.toml")
 PAGE: Final = 500
@@ -41,6 +42,25 @@ def find_configuration(given: str | None) -> str:
     if os.environ.get("MTA_CONFIG"):
         return os.environ["MTA_CONFIG"]
     return next((place for place in PLACES if os.path.exists(place)), PLACES[0])
+
+
+def loose(path: str, key: str, table: str = "") -> str | None:
+    """A text of a configuration that cannot be read as a whole: by TOML, or else by the line that it stands in."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    try:
+        found: Any = tomllib.loads(text)
+        value = (found.get(table, {}) if table else found).get(key)
+        return value if isinstance(value, str) else None
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    if table:
+        text = text.partition(f"\n[{table}]")[2].partition("\n[")[0]
+    line = re.search(rf"""^\s*{key}\s*=\s*(["'])([^"'\n]*)\1""", text, re.MULTILINE)
+    return None if line is None else line[2]
 
 
 class Setting:
@@ -83,45 +103,59 @@ class Setting:
         return self._configuration
 
     def _state_alone(self) -> str | None:
-        try:
-            with open(self.path, "rb") as file:
-                state = tomllib.load(file).get("state")
-        except (OSError, ValueError):
-            return None
-        return os.path.join(os.path.dirname(os.path.abspath(self.path)), state) if isinstance(state, str) else None
+        given = [text.partition("=")[2] for text in self.overrides if text.startswith("state=")]
+        if given:
+            return os.path.abspath(given[-1].strip("\"'"))
+        state = loose(self.path, "state")
+        return None if state is None else os.path.join(os.path.dirname(os.path.abspath(self.path)), state)
+
+    def log_file(self) -> str | None:
+        """The log; from a configuration that is wrong elsewhere too.  None: standard error."""
+        configuration = self.configuration_or_none()
+        if configuration is not None:
+            return configuration.log.file
+        file = loose(self.path, "file", "log")
+        return None if file is None else os.path.join(os.path.dirname(os.path.abspath(self.path)), file)
 
     def mask(self) -> Mask:
         """How addresses are written in the log, and in the history."""
         configuration = self.configuration_or_none()
         try:
-            return mask_of("full" if configuration is None else configuration.privacy.addresses, self.state)
+            if configuration is None:
+                return mask_of(loose(self.path, "addresses", "privacy") or "full", self.state)
+            return mask_of(configuration.privacy.addresses, self.state)
         except OSError as error:
             raise click.ClickException(f"the key of the hashes cannot be read: {error}") from error
 
-    def reader(self) -> SpoolReader:
-        """The spool, to read only."""
+    def reader(self) -> Spools:
+        """The spools of all workers, to read only."""
         try:
-            return SpoolReader(self.state)
+            return Spools(self.state)
         except FileNotFoundError:
             raise click.ClickException(f"there is no spool in {self.state}: the service has not run yet") from None
         except OSError as error:
             raise click.ClickException(f"the spool cannot be read: {error}") from error
 
-    def ask(self, command: str, **arguments: Any) -> Any:
+    def ask(self, command: str, wait: float = ANSWER_TIME, **arguments: Any) -> Any:
         """Ask the running service."""
         try:
-            return request(self.state, command, **arguments)
+            return request(self.state, command, wait, **arguments)
         except ControlError as error:
             raise click.ClickException(str(error)) from error
 
     def ask_if_running(self, command: str, **arguments: Any) -> Any:
-        """The same; None where no service runs."""
+        """The same, for commands that can do without: None where no service runs, {} where it does not answer."""
         try:
-            return request(self.state, command, **arguments)
+            return request(self.state, command, LOOK_TIME, **arguments)
         except NotRunning:
             return None
         except ControlError as error:
-            raise click.ClickException(str(error)) from error
+            click.echo(f"warning: {error}", err=True)
+            return {}
+
+    def runs(self) -> bool:
+        """Does the service run?  It may be too busy to answer."""
+        return self.ask_if_running("pauses") is not None
 
     def have_done(self, command: str, **arguments: Any) -> Any:
         """A change: by the running service, or in the spool of one that is stopped."""
@@ -148,7 +182,7 @@ def output(value: Any, as_json: bool, text: Callable[[], Any]) -> None:
         click.echo(line)
 
 
-def all_rows(reader: SpoolReader, selection: Selection, history: bool = False, most: int = 0) -> list[Row]:
+def all_rows(reader: Spools, selection: Selection, history: bool = False, most: int = 0) -> list[Row]:
     """All rows of a selection, or the first ``most``, page by page."""
     rows: list[Row] = []
     after: PageKey | None = None

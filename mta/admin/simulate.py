@@ -23,8 +23,8 @@ from mta.simulate.load import Copied, copy_queue
 from mta.simulate.rules import rules_of
 from mta.simulate.tally import Count, Tally
 
-#: Due times are rounded up to this many milliseconds: see docs/simulating.rst.
-GRAIN: Final = 10_000
+#: Waits are rounded up by up to one part in so many: see docs/simulating.rst.
+GRAIN: Final = 64
 #: Rows of the table, unless --by says otherwise; destinations that are shown.
 ROWS: Final = 24
 DESTINATIONS: Final = 20

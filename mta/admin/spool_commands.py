@@ -9,6 +9,7 @@ import click
 from mta.admin.setting import Setting, as_json, pass_setting
 from mta.spool.backup import backup
 from mta.spool.salvage import salvage
+from mta.workers.spools import numbers
 
 
 @click.group()
@@ -22,7 +23,7 @@ def spool() -> None:
 def spool_backup(setting: Setting, folder: str) -> None:
     """Copy the spool, while the service runs or not, into a new folder."""
     try:
-        count = backup(setting.state, folder)
+        count = backup(setting.state, folder, numbers(setting.state) or [0])
     except OSError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"the spool is copied to {folder}: {count:,} messages, ended ones too")
@@ -57,7 +58,7 @@ def spool_salvage(setting: Setting, folder: str, as_json: bool) -> None:
     The damaged spool is only read.  Exit 1 if anything is lost.
     """
     try:
-        found = salvage(setting.state, folder)
+        found = salvage(setting.state, folder, numbers(setting.state))
     except OSError as error:
         raise click.ClickException(str(error)) from error
     if as_json:

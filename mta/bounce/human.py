@@ -1,8 +1,8 @@
 """The part of a report that people read: what became of each recipient, whose side it is on, what to do.  Pure.
 
 Contract: every word of it is in the catalogs (``mta.bounce.catalog``); with several languages the text stands in each
-of them, one after the other.  Lines of at most 78 columns where words allow; times are UTC; what strangers wrote is
-escaped and marked as theirs.
+of them, one after the other.  Lines of at most 78 columns where words allow; times are UTC, as the language writes
+them; what strangers wrote is escaped and marked as theirs.
 Limits: ``MAX_WORDS`` characters of a reply, escaped.
 """
 
@@ -74,6 +74,7 @@ def _in_one(notice: Notice, about: About, catalog: Catalog) -> list[str]:
         catalog.say("opening.system", hostname=about.hostname),
         "",
         *wrap(_opening(notice, about, catalog), _WIDTH),
+        *wrap(_end(notice, catalog), _WIDTH),
     ]
     for ended in notice.ended:
         lines += ["", *_about_one(ended, notice.kind, catalog)]
@@ -88,12 +89,18 @@ def _opening(notice: Notice, about: About, catalog: Catalog) -> str:
     deliver_by = about.envelope.deliver_by
     # RFC 2852 4.1.3; a warning may also come while there is time left, or where none was set.
     if notice.kind is Kind.DELAY and 0 < deliver_by <= about.at_ms:
-        return catalog.say(f"opening.late.{number}", when=_when(deliver_by))
+        return catalog.say(f"opening.late.{number}", when=moment(deliver_by, catalog))
     return catalog.say(f"opening.{_SECTIONS[notice.kind]}.{number}")
 
 
+def _end(notice: Notice, catalog: Catalog) -> str:
+    """Until when those who are late are tried; "" where nobody is or it is not known."""
+    until = max((recipient.progress.get("until", 0) for recipient, _ in notice.ended), default=0)
+    return catalog.say("opening.until", until=moment(until, catalog)) if notice.kind is Kind.DELAY and until else ""
+
+
 def _closing(kind: Kind, about: About, catalog: Catalog) -> list[str]:
-    sentences = [catalog.say("closing.arrived", when=_when(about.envelope.arrived), id=about.id)]
+    sentences = [catalog.say("closing.arrived", when=moment(about.envelope.arrived, catalog), id=about.id)]
     if about.attached:
         sentences.append(catalog.say(f"closing.{about.attached}"))
     if not kind.to_postmaster:
@@ -139,6 +146,14 @@ def _words(outcome: Outcome, catalog: Catalog) -> tuple[str, str]:
     return "words", catalog.say("words.answered", host=host, stage=stage, words=words)
 
 
-def _when(at_ms: int) -> str:
-    """A time that is read alike in every language (ISO 8601)."""
-    return f"{_EPOCH + timedelta(milliseconds=at_ms):%Y-%m-%d %H:%M} UTC"
+def moment(at_ms: int, catalog: Catalog) -> str:
+    """A time in UTC, to the minute, as the language writes it."""
+    at = _EPOCH + timedelta(milliseconds=at_ms)
+    return catalog.say(
+        "date.form",
+        day=catalog.say("date.first") if at.day == 1 else str(at.day),
+        month=catalog.months()[at.month - 1],
+        year=str(at.year),
+        hour=f"{at:%H}",
+        minute=f"{at:%M}",
+    )

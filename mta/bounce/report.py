@@ -5,7 +5,7 @@ its header, or all of it.
 Contract: ASCII in CRLF lines of legal length, whatever strangers wrote into replies, addresses and headers: the
 report itself can always be delivered.  Unusual octets of the returned header are quoted-printable (RFC 6522 4,
 RFC 6533 4); a message that would need 8bit is returned as its header.  Only a report to an international address,
-which goes by SMTPUTF8 or not at all, is in UTF-8 and has the types of RFC 6533.
+which goes by SMTPUTF8 or not at all, is in UTF-8; a part that has any has its type of RFC 6533.
 It names exactly the recipients it was given.
 Limits: ``MAX_HEADER`` octets of a returned header.
 """
@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from mta.address import Address
 from mta.bounce.catalog import Catalog
 from mta.bounce.decide import Kind, Notice
+from mta.bounce.hiding import for_sender
 from mta.bounce.human import About, Attached, human_text, subject
 from mta.bounce.status import status_fields
 from mta.envelope import Envelope
@@ -63,12 +64,15 @@ def report(
     languages: Sequence[Catalog],
 ) -> bytes:
     """Compose it.  ``id`` is the queue id of the report; ``languages``: of what people read, one or more."""
+    notice = for_sender(notice)
     utf8 = is_international(notice.to)
     nothing: tuple[bytes, Attached] = b"", ""
     returned, attached = _returned_part(about, notice.kind, utf8) if about.header else nothing
     text = human_text(notice, About(about.envelope, about.id, attached, hostname, postmaster, at_ms), languages)
     fields = status_fields(notice, about.envelope, about.id, hostname, at_ms, utf8)
-    parts = [_text_part(text, languages), _status_part(fields, utf8)]
+    # RFC 6533 4: in its own type only where it has UTF-8; many readers know the older one alone.
+    unicode = not fields.isascii()
+    parts = [_text_part(text, languages), _status_part(fields, unicode)]
     if returned:
         parts.append(returned)
     boundary = _boundary(id, parts)
@@ -84,7 +88,7 @@ def report(
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
         # RFC 6522 3: the type of report is that of its second part.
-        f"Content-Type: multipart/report; report-type={'global-' if utf8 else ''}delivery-status;"
+        f"Content-Type: multipart/report; report-type={'global-' if unicode else ''}delivery-status;"
         f'\r\n\tboundary="{boundary}"',
     ]
     if utf8:
@@ -131,9 +135,9 @@ def _text_part(content: bytes, languages: Sequence[Catalog]) -> bytes:
     return head + b"quoted-printable\r\n\r\n" + encode(content)
 
 
-def _status_part(fields: bytes, utf8: bool) -> bytes:
+def _status_part(fields: bytes, unicode: bool) -> bytes:
     head = b"Content-Description: Delivery report\r\nContent-Type: message/"
-    if utf8:
+    if unicode:
         # RFC 6533 4
         return head + b"global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + fields
     return head + b"delivery-status\r\n\r\n" + fields

@@ -74,9 +74,10 @@ class Reports:
         self._postmaster = postmaster
         self._strangers = strangers
 
-    def speak(self, languages: Sequence[str]) -> None:
-        """What people read is in these languages from now on; raises ``mta.bounce.catalog.CatalogError``."""
-        self._languages = catalogs(languages)
+    def speak(self, languages: Sequence[str], folder: str | None = None) -> None:
+        """What people read is in these languages from now on, ``folder``: with texts of the site's own; raises
+        ``mta.bounce.catalog.CatalogError``."""
+        self._languages = catalogs(languages, folder)
 
     async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report:
         """Decide and compose: see ``mta.queue.conclude.Reporter``.  With ``hold`` it is those that failed who are held;
@@ -147,8 +148,9 @@ class Reports:
         except BaseException:
             incoming.abort()
             raise
+        kind = events.BOUNCED if notice.kind.of_failure else events.REPORTED
         told = tuple(
-            events.BOUNCED(now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value)
+            kind(now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value)
             for recipient, outcome in notice.ended
         )
         return Composed(incoming, told)

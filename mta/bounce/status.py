@@ -24,6 +24,8 @@ from mta.reply import Reply
 _WIDTH: Final = 76
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# RFC 5321 4.1.2, 4.1.3: a domain or an address literal, with what many names have that are neither.
+_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 # RFC 6533 3: utf-8-addr-xtext, the form of an international address that is ASCII.
 _NOT_XTEXT = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 # RFC 3464 2.3.3
@@ -45,7 +47,11 @@ def status_fields(notice: Notice, envelope: Envelope, id: str, hostname: str, at
     if envelope.envid:
         # RFC 3461 6.3 (a): as it was before it became xtext.
         fields.append(_field("Original-Envelope-Id", envelope.envid))
-    fields += [f"Reporting-MTA: dns; {hostname}", f"Arrival-Date: {date_text(envelope.arrived)}"]
+    fields.append(f"Reporting-MTA: dns; {hostname}")
+    if _NAME.match(envelope.origin.helo):
+        # RFC 3464 2.2.4: the name by which the client called itself.
+        fields.append(f"Received-From-MTA: dns; {envelope.origin.helo}")
+    fields.append(f"Arrival-Date: {date_text(envelope.arrived)}")
     if envelope.deliver_by:
         # RFC 2852 5
         fields.append(f"Deliver-By-Date: {date_text(envelope.deliver_by)}")

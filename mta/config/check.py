@@ -9,33 +9,36 @@ Limits: whether a postmaster in a table that is no file reaches a mailbox cannot
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from mta.config.endpoint import tcp_port
+from mta.bounce.catalog import wrong_languages
+from mta.config.domain_check import domain_files, domains, known_delivery
+from mta.config.domain_options import Domain
+from mta.config.endpoint import clash, dual_stack, tcp_port
 from mta.config.files import unsafe
+from mta.config.forward_options import forwarding
+from mta.config.list_check import lists
+from mta.config.list_options import MailingList
 from mta.config.option import Network, TableName
 from mta.config.pace_options import Pace
-from mta.config.postmaster import table_file, undelivered
-from mta.config.problems import Problem
+from mta.config.postmaster import undelivered
+from mta.config.problems import Problem, Wrong
+from mta.config.queue_options import Queue
 from mta.config.render import walk_value
-from mta.config.schema import Configuration, Domain, Listen, Route, Tls
+from mta.config.report_options import ReportOptions
+from mta.config.schema import Configuration, Listen, Route, Tls
 from mta.config.section import Section
-from mta.config.tree import Node, key_path
+from mta.config.table_check import table_circles, table_files
+from mta.config.tree import Node
 from mta.config.values import nearest
-from mta.routing.aliases import parse_targets
-from mta.routing.tables import TableError, read_table
+from mta.workers.shares import indivisible
 
 #: The delivery service for every domain that nothing else is said of.
 DEFAULT_DELIVERY: Final = "internet"
-#: How many wrong lines of an aliases file are told.
-_MOST_ALIASES: Final = 20
-#: RFC 2606 and 6761: names for documentation and tests, which no host can have.
-_PLACEHOLDERS: Final = frozenset(
-    {"example.org", "example.com", "example.net", "example", "invalid", "test", "localhost"}
-)
 
 
 class Draft:
@@ -53,6 +56,7 @@ class Draft:
         self.route: tuple[Route | None, ...] = found.get("route", ())
         self.pace: tuple[Pace | None, ...] = found.get("pace", ())
         self.tables: Mapping[str, Section] = found.get("tables", {})
+        self.lists: Mapping[str, MailingList] = found.get("lists", {})
         self.delivery_names = _names(written.get("delivery"))
         self.table_names = _names(written.get("tables"))
         domains = written.get("domains")
@@ -63,28 +67,38 @@ class Draft:
 
     def problem(self, path: str, what: str, instead: str = "") -> Problem:
         """A problem of the key, with the file that it or what it lies in stands in."""
-        place = path
-        while place and place not in self.origins:
-            place = place[: max(place.rfind("."), place.rfind("["), 0)]
-        return Problem(self.origins.get(place, ""), path, what, instead)
+        return problem_at(self.origins, path, what, instead)
+
+
+def problem_at(origins: Mapping[str, str], path: str, what: str, instead: str = "") -> Problem:
+    """A problem of the key, with the file that it or what it lies in stands in."""
+    place = path
+    while place and place not in origins:
+        place = place[: max(place.rfind("."), place.rfind("["), 0)]
+    return Problem(origins.get(place, ""), path, what, instead)
 
 
 def cross_check(draft: Draft) -> list[Problem]:
     """All that is wrong; see the module's text."""
     found: list[Problem] = []
-    for check in (_listeners, _tls, _open_relay, _domains, _routes, _services, _table_names, _table_files, _aliases):
+    for check in (
+        _listeners,
+        _tls,
+        _open_relay,
+        domains,
+        _routes,
+        _services,
+        _table_names,
+        _table_files,
+        table_circles,
+        domain_files,
+        lists,
+        forwarding,
+        _reports,
+        _workers,
+    ):
         found += check(draft)
     return found or list(_postmaster(draft))
-
-
-def cross_warnings(configuration: Configuration, origins: Mapping[str, str]) -> list[Problem]:
-    """What is no mistake but hardly meant."""
-    labels = configuration.hostname.split(".")
-    tails = {".".join(labels[index:]) for index in range(len(labels))}
-    if not tails & _PLACEHOLDERS:
-        return []
-    what = f'"{configuration.hostname}" is a placeholder'
-    return [Problem(origins.get("hostname", ""), "hostname", what, "write the full name of this host")]
 
 
 def _names(node: Node | None) -> frozenset[str]:
@@ -101,13 +115,17 @@ def _twice(draft: Draft, key: str, items: Collection[Listen | Route | Pace | Non
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
     yield from _twice(draft, "listen", draft.listen)
-    seen: dict[str, str] = {}
+    seen: list[Listen] = []
+    dual = dual_stack()
     for index, listener in enumerate(draft.listen):
         if listener is not None:
-            first = seen.setdefault(listener.endpoint, listener.name)
-            if first != listener.name:
-                what = f'"{listener.endpoint}" is where the listener "{first}" is'
-                yield draft.problem(f"listen[{index}].endpoint", what, "give each a port of its own")
+            for other in seen:
+                why = clash(listener.endpoint, other.endpoint, dual)
+                if why:
+                    what = f'"{listener.endpoint}" is where the listener "{other.name}" is: {why}'
+                    yield draft.problem(f"listen[{index}].endpoint", what, "leave one out, or give it another port")
+                    break
+            seen.append(listener)
             if listener.service == "lmtp" and tcp_port(listener.endpoint) == 25:
                 # RFC 2033 5: a host that connects there expects SMTP, and mail would be lost between the two.
                 what = "LMTP is never spoken on port 25"
@@ -130,6 +148,17 @@ def _tls(draft: Draft) -> Iterator[Problem]:
                 yield draft.problem(f"listen[{index}].tls", what, "name one in [tls], or leave out self_signed = false")
 
 
+def _workers(draft: Draft) -> Iterator[Problem]:
+    """What so many processes cannot share."""
+    workers, queue = draft.found.get("workers", 1), draft.found.get("queue")
+    if not isinstance(workers, int):
+        return
+    known = queue if isinstance(queue, Queue) else None
+    for path, limit in indivisible(workers, known, draft.pace, draft.found.get("delivery", {})):
+        what = f"{limit} cannot be divided among {workers} workers"
+        yield draft.problem(path, what, f"write {workers} or more, or fewer workers")
+
+
 def _open_relay(draft: Draft) -> Iterator[Problem]:
     """Also where anybody may say that he is somebody else."""
     for whole in _whole(draft.networks):
@@ -150,49 +179,18 @@ def _whole(networks: Collection[Network | None]) -> list[Network]:
     return [network for network in joined if not network.prefixlen]
 
 
-def _domains(draft: Draft) -> Iterator[Problem]:
-    for name, domain in draft.domains.items():
-        path = key_path("domains", name)
-        if domain.relay:
-            for key in ("mailboxes", "aliases"):
-                if getattr(domain, key) is not None:
-                    what = "a domain that is relayed has no mailboxes or aliases here"
-                    yield draft.problem(f"{path}.{key}", what, "leave out this key or relay = true")
-            if domain.deliver is not None:
-                yield from _known_delivery(draft, f"{path}.deliver", domain.deliver)
-            continue
-        if domain.recipients is not None:
-            what = "is for domains with relay = true"
-            yield draft.problem(f"{path}.recipients", what, "write mailboxes = ... or add relay = true")
-        if domain.deliver is not None:
-            yield from _known_delivery(draft, f"{path}.deliver", domain.deliver)
-        elif domain.mailboxes is not None or domain.aliases is None:
-            instead = f"write deliver = {_choice(draft.delivery_names)}, or relay = true if it is not ours"
-            yield draft.problem(path, "deliver is missing", instead)
-
-
 def _routes(draft: Draft) -> Iterator[Problem]:
     yield from _twice(draft, "route", draft.route)
     yield from _twice(draft, "pace", draft.pace)
     for index, route in enumerate(draft.route):
         if route is not None:
-            yield from _known_delivery(draft, f"route[{index}].via", route.via)
+            yield from known_delivery(draft, f"route[{index}].via", route.via)
 
 
 def _services(draft: Draft) -> Iterator[Problem]:
     if DEFAULT_DELIVERY not in draft.delivery_names:
         what = f"{DEFAULT_DELIVERY} is missing: mail for all other domains has no way out"
         yield draft.problem("delivery", what, f'write [delivery.{DEFAULT_DELIVERY}] and type = "smtp"')
-
-
-def _known_delivery(draft: Draft, path: str, name: str) -> Iterator[Problem]:
-    if name not in draft.delivery_names:
-        what = f"there is no [delivery.{name}]"
-        yield draft.problem(path, what, nearest(name, draft.delivery_names))
-
-
-def _choice(names: Collection[str]) -> str:
-    return " or ".join(f'"{name}"' for name in sorted(names)) or '"local"'
 
 
 def _tables_named(draft: Draft) -> Iterator[tuple[str, str]]:
@@ -216,50 +214,33 @@ def _table_names(draft: Draft) -> Iterator[Problem]:
 
 
 def _table_files(draft: Draft) -> Iterator[Problem]:
-    """Each file once."""
-    files: dict[str, str] = {}
-    for path, table in _tables_named(draft):
-        if table.startswith("file:"):
-            files.setdefault(table.removeprefix("file:"), path)
-    for name in draft.tables:
-        file = table_file(f"table:{name}", draft.tables)
-        if file is not None:
-            files.setdefault(file, f"{key_path('tables', name)}.path")
-    for file, path in files.items():
-        yield from _table_file(draft, path, file)
+    yield from table_files(draft, _tables_named(draft))
 
 
-def _table_file(draft: Draft, path: str, file: str) -> Iterator[Problem]:
+def _reports(draft: Draft) -> Iterator[Problem]:
+    """The texts of each language that is chosen: shipped, or in a folder of the site's."""
+    reports = draft.found.get("reports")
+    if not isinstance(reports, ReportOptions) or None in reports.language:
+        return  # left out, or with mistakes of its own, which are told
+    folder = reports.texts
+    if folder is not None and (trouble := _untrusted(folder)):
+        yield draft.problem("reports.texts", trouble.what, trouble.instead)
+        return
+    why = wrong_languages(reports.language, folder)
+    if why:
+        yield draft.problem("reports.language", why)
+
+
+def _untrusted(folder: str) -> Wrong | None:
+    """Why the texts in a folder cannot be believed, or None."""
     try:
-        trouble = unsafe(file)
-        if trouble is not None:
-            yield draft.problem(path, f"{file}: {trouble.what}", trouble.instead)
-        read_table(file)
-    except TableError as error:
-        yield draft.problem(path, str(error), "correct the file")
+        names = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".toml")]
+        for path in (folder, *names):
+            if wrong := unsafe(path, folder=path is folder):
+                return Wrong(f"{path}: {wrong.what}", wrong.instead)
     except OSError as error:
-        what = f"{file} cannot be read: {error.strerror or error}"
-        yield draft.problem(path, what, "correct the path, or make the file; it may be empty")
-
-
-def _aliases(draft: Draft) -> Iterator[Problem]:
-    """The targets in files of aliases."""
-    for name, domain in draft.domains.items():
-        file = table_file(domain.aliases, draft.tables)
-        if file is None:
-            continue
-        try:
-            entries = read_table(file).entries
-        except (TableError, OSError):
-            continue  # told above
-        wrong = 0
-        for alias, targets in entries.items():
-            try:
-                parse_targets(targets, name)
-            except ValueError as error:
-                wrong += 1
-                if wrong <= _MOST_ALIASES:
-                    yield draft.problem(f"{key_path('domains', name)}.aliases", f"{file}: {alias}: {error}")
+        return Wrong(f"{folder} cannot be read: {error.strerror or error}", "correct the path, or make the folder")
+    return None
 
 
 def _postmaster(draft: Draft) -> Iterator[Problem]:

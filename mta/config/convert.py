@@ -26,6 +26,7 @@ from mta.config.option import (
     DomainPattern,
     Duration,
     Endpoint,
+    ListName,
     Name,
     Options,
     Path,
@@ -56,6 +57,7 @@ _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
     DomainName: values.domain,
     DomainPattern: values.domain_pattern,
     Address: values.address,
+    ListName: values.list_name,
     Server: values.server,
 }
 #: Types whose values need the folder of the file as well.
@@ -105,21 +107,23 @@ def read_fields(made: Converter, kind: type[Options], node: Node, ignore: frozen
         return ReadFields({}, [node.problem(f"{show(node.value)} is not a table", f"write {_header(node)}")])
     problems: list[Problem] = []
     found: dict[str, Any] = {}
-    fields = {field.name: field for field in option_fields(kind)}
+    # A key that is a word of Python's own ("from") has an underscore after it there.
+    fields = {field.name.removesuffix("_"): field for field in option_fields(kind)}
     hints = get_type_hints(kind, include_extras=True)
     for key, child in node.value.items():
         if key in fields:
+            name = fields[key].name
             try:
-                found[key] = _checked(fields[key], hints[key], child, made.structure(child, hints[key]))
+                found[name] = _checked(fields[key], hints[name], child, made.structure(child, hints[name]))
             except ConfigurationError as error:
                 problems += error.problems
                 if error.partial is not None:
-                    found[key] = error.partial
+                    found[name] = error.partial
         elif key not in ignore:
             problems.append(child.problem("is not known", nearest(key, [*fields, *ignore])))
     for name, field in fields.items():
         if name not in node.value and field.default is MISSING and field.default_factory is MISSING:
-            problems.append(node.problem(f"{name} is missing", _how_to_write(name, field, hints[name])))
+            problems.append(node.problem(f"{name} is missing", _how_to_write(name, field, hints[field.name])))
     return ReadFields(found, problems)
 
 

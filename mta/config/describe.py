@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 
 import mta.plugins.builtin
 from mta.address import Address
+from mta.config.domain_options import Domain
 from mta.config.option import (
     MISSING,
     DomainName,
@@ -34,7 +35,7 @@ from mta.config.option import (
 )
 from mta.config.providers import Providers
 from mta.config.render import as_toml, option_fields, required
-from mta.config.schema import Configuration, Domain
+from mta.config.schema import Configuration
 from mta.config.section import Section
 from mta.smtp.describe import extensions
 
@@ -59,7 +60,24 @@ _TYPES: Final[dict[Any, str]] = {
 }
 #: The sections of the demonstration: their names by kind and type; then names for those that are comments.
 _SHOWN: Final = {"delivery": {"maildir": "local", "smtp": "internet"}}
-_NAMES: Final = {"file": "users"}
+_NAMES: Final = {
+    "cached": "remembered",
+    "chain": "all",
+    "cidr": "clients",
+    "file": "users",
+    "http": "billing",
+    "ldap": "people",
+    "postgresql": "customers-database",
+    "regexp": "patterns",
+    "sqlite": "accounts",
+    "static": "special",
+}
+#: Domains of which each kind has keys of its own.
+_OTHER_DOMAINS: Final = {
+    "customer.example": ("relay", "recipients"),
+    "other.example": ("alias_of",),
+    "silent.example": ("null",),
+}
 _UNSET: Final = (None, "[]", '""')
 _BUILT_IN: Final = Providers(vars(mta.plugins.builtin)[name] for name in mta.plugins.builtin.__all__)
 
@@ -90,7 +108,7 @@ that is wrong with them at once, each with the file, the key and what to write i
 * ``--set key=value`` overrides one option, ``include`` excepted: ``--set limits.recipients=50``.  In a list of tables
   the name of one is part of the key: ``--set listen.mx.endpoint=tcp:25``.
 * A file, or the folder of a file, that anybody may write is refused: who can write it would be the MTA.
-* ``mta reload`` puts a changed configuration in force, except for ``hostname``, ``state``, ``[[listen]]``,
+* ``mta reload`` puts a changed configuration in force, except for ``hostname``, ``state``, ``workers``, ``[[listen]]``,
   ``[dns]``, ``[log]`` and ``queue.reserve``, which need a restart.
 * A plugin is a module in ``mta/plugins/`` of an installed distribution, or a file in a folder of
   ``plugins.paths``; its types stand in ``type`` as the built-in ones do.
@@ -173,8 +191,14 @@ def _tables(name: str, kind: type[Options]) -> Iterator[str]:
 
 
 def _named(field: Field[Any], member: Any) -> Iterator[str]:
-    if _is_options(member):
+    if member is Domain:
         yield from _domains()
+        return
+    if _is_options(member):
+        yield from _comment(_text(member))
+        yield f"#[{field.name}.{field.metadata['example']}]"
+        yield from _options(member, hidden=True)
+        yield ""
         return
     yield from _comment(_plain(field.metadata["doc"]))
     yield ""
@@ -192,14 +216,16 @@ def _named(field: Field[Any], member: Any) -> Iterator[str]:
 
 
 def _domains() -> Iterator[str]:
-    """One domain that is ours, and what one that is relayed would have."""
+    """One domain that is ours, and what those of other kinds would have."""
     hints = get_type_hints(Domain, include_extras=True)
+    fields = {field.name: field for field in option_fields(Domain)}
+    special = [key for keys in _OTHER_DOMAINS.values() for key in keys]
+    ours = sorted((key for key in fields if key not in special), key=lambda key: not fields[key].metadata["shown"])
     yield from _comment(_text(Domain))
-    for name, shown in (("example.org", True), ("customer.example", False)):
-        yield f'{"#" * (not shown)}[domains."{name}"]'
-        for field in option_fields(Domain):
-            if field.metadata["shown"] is shown:
-                yield from _option_example(field, hints[field.name])
+    for name, keys in {"example.org": ours, **_OTHER_DOMAINS}.items():
+        yield f'{"#" * (name in _OTHER_DOMAINS)}[domains."{name}"]'
+        for key in keys:
+            yield from _option_example(fields[key], hints[key])
         yield ""
 
 
@@ -279,6 +305,8 @@ def _type_name(kind: Any) -> str:
         return f"list of {_type_name(get_args(kind)[0])}"
     if get_origin(kind) is Literal:
         return " or ".join(f"``{as_toml(choice, str)}``" for choice in get_args(kind))
+    if get_origin(kind) is Mapping:
+        return f"table of {_type_name(get_args(kind)[1])}"
     if get_origin(kind) is Annotated and get_args(kind)[0] is Section:
         return "section"
     return _TYPES.get(kind, "value")

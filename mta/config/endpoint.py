@@ -24,7 +24,7 @@ _KEYS: Final = {
 }
 _FAMILIES: Final = ("INET", "INET6", "UNIX")
 #: Connections that wait to be accepted; see ``with_backlog``.
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
 
 
 def endpoint(value: Any, base: str) -> str:
@@ -67,6 +67,46 @@ def tcp_port(checked: str) -> int:
     return int(port) if args[0] in ("tcp", "tcp6") and port else 0
 
 
+def clash(one: str, other: str, dual: bool) -> str:
+    """Why two endpoint strings that ``endpoint`` has returned cannot both be had; "" where they can.
+
+    ``dual``: a tcp6 endpoint without an interface takes IPv4 too, as on Linux (``dual_stack``).
+    """
+    first, second = _place(one), _place(other)
+    if first[2] == second[2] == "0":
+        return ""  # any port that is free
+    if first == second:
+        return "the same address"
+    if first[0] not in ("tcp", "tcp6") or second[0] not in ("tcp", "tcp6") or first[2] != second[2] or not first[2]:
+        return ""
+    wide = [place for place in (first, second) if place[1] in ("0.0.0.0", "::")]  # noqa: S104  # compared
+    if first[0] == second[0]:
+        return f"{wide[0][1]} is all addresses" if wide else ""
+    return "tcp6 takes IPv4 too" if dual and ("tcp6", "::", first[2]) in wide else ""
+
+
+def dual_stack() -> bool:
+    """Does a socket of IPv6 for all addresses take IPv4 too, as ipv6(7) has it by default?"""
+    try:
+        with open("/proc/sys/net/ipv6/bindv6only", encoding="ascii") as file:
+            return file.read().strip() == "0"
+    except OSError:
+        return False
+
+
+def _place(checked: str) -> tuple[str, str, str]:
+    """The kind, the interface or path, and the port."""
+    args, keywords = _split(checked)
+    kind = args[0].lower()
+    given = {**dict(zip(_KINDS[kind][0], args[1:], strict=False)), **keywords}
+    if kind not in ("tcp", "tcp6"):
+        return kind, given.get("address", checked), ""
+    interface = given.get("interface", "")
+    if ":" in interface:
+        kind = "tcp6"
+    return kind, interface or ("::" if kind == "tcp6" else "0.0.0.0"), str(int(given["port"]))  # noqa: S104  # compared
+
+
 def with_backlog(checked: str) -> str:
     """An endpoint string that ``endpoint`` has returned, with room for a burst of connections where it says nothing
     else: with Twisted's 50, who finds no room tries again a second later, and again."""
@@ -74,7 +114,7 @@ def with_backlog(checked: str) -> str:
     names = _KINDS[args[0].lower()][0]
     if "backlog" not in names or "backlog" in keywords or len(args) - 1 > names.index("backlog"):
         return checked
-    return f"{checked}:backlog={_BACKLOG}"
+    return f"{checked}:backlog={BACKLOG}"
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:

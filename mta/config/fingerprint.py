@@ -14,7 +14,7 @@ from mta.config.schema import Configuration
 
 _LENGTH: Final = 12
 #: Options that only a start applies: names are given out, sockets bound, files open.
-NEED_RESTART: Final = ("hostname", "state", "listen", "dns", "queue.reserve", "log")
+NEED_RESTART: Final = ("hostname", "state", "workers", "listen", "dns", "queue.reserve", "log")
 
 
 def fingerprint(configuration: Configuration) -> str:
@@ -34,6 +34,7 @@ def keep_running(old: Configuration, new: Configuration) -> Configuration:
         new,
         hostname=old.hostname,
         state=old.state,
+        workers=old.workers,
         listen=old.listen,
         dns=old.dns,
         queue=replace(new.queue, reserve=old.queue.reserve),

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mta.config.check import Draft, cross_check, cross_warnings
+from mta.config.advice import cross_warnings
+from mta.config.check import Draft, cross_check
 from mta.config.convert import converter, read_fields, read_options
 from mta.config.files import read
 from mta.config.fingerprint import fingerprint

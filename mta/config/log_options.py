@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mta.config.option import Duration, Options, Path, at_least, option
+from mta.config.option import Duration, Options, Path, Size, at_least, option
 
 _DAY = 86400.0
 
@@ -14,6 +14,12 @@ class Privacy(Options):
 
     history: Duration = option(
         14 * _DAY, doc="How long `mta explain` knows a message after its end.", check=at_least(0)
+    )
+    refused: Size = option(
+        8 << 20,
+        doc="How much room is given to what was refused, for `mta explain ADDRESS`: the oldest goes first, and what is "
+        "older than `history`. With 0 nothing is kept, and the log alone has it.",
+        check=at_least(0),
     )
     addresses: Literal["full", "domain", "hash"] = option(
         "full",

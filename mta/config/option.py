@@ -27,6 +27,8 @@ Secret = NewType("Secret", str)
 Name = NewType("Name", str)
 #: A domain in the form in which domains are compared (``mta.address.normal_domain``).
 DomainName = NewType("DomainName", str)
+#: The address of a mailing list, as text, its local part in lower case.
+ListName = NewType("ListName", str)
 #: A domain, "*.domain" (what is below it, not itself) or "*".
 DomainPattern = NewType("DomainPattern", str)
 #: A network in CIDR form: "192.0.2.0/24", "2001:db8::/32"; an address stands for itself alone.

@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mta.address import Address
-from mta.config.schema import Domain, Route
+from mta.config.domain_options import Domain
+from mta.config.rules import allowed_in, domain_rules
+from mta.config.schema import Route
 from mta.config.section import Section
 from mta.reply import MailFailure
-from mta.routing.expand import expand, has_mailbox
+from mta.routing.expand import expand
 from mta.routing.keys import table_key
+from mta.routing.ours import has_mailbox
 from mta.routing.patterns import DomainPatterns
-from mta.routing.rules import DomainRule, RoutingRules
+from mta.routing.rules import RoutingRules
 from mta.routing.tables import FileTableOptions, TableError, read_table
 from mta.routing.values import Expansion, Needs, Question, TableQuestion
 
@@ -68,16 +71,8 @@ def undelivered(
     rules = RoutingRules(
         postmaster=postmaster,
         services=frozenset(),
-        domains={
-            name: DomainRule(
-                name=name,
-                mailboxes=domain.mailboxes,
-                aliases=domain.aliases,
-                deliver=domain.deliver or "",
-                relay=domain.relay,
-            )
-            for name, domain in domains.items()
-        },
+        domains=domain_rules(domains),
+        allowed=allowed_in(tables, (domain.aliases for domain in domains.values())),
     )
     try:
         return _follow(rules, postmaster, _Files(tables))
@@ -100,7 +95,9 @@ def _follow(rules: RoutingRules, postmaster: Address, files: _Files) -> str:
 
     expansion: Expansion = answered(lambda: expand(rules, postmaster, facts))
     missing = []
-    for target, _ in expansion.targets:
+    for target, _, destination, _ in expansion.targets:
+        if destination is not None:
+            return ""
         rule = rules.domains.get(target.domain)
         if rule is None or rule.relay or answered(lambda target=target: has_mailbox(rules, target, facts)):
             return ""  # one that gets it is enough

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mta.bounce.catalog import wrong_languages
-from mta.config.option import Options, option
+from mta.config.option import Options, Path, option
 
 
 class ReportOptions(Options):
@@ -13,7 +12,12 @@ class ReportOptions(Options):
         ("en",),
         doc="The language of the part for people: "
         '"de", "en", "es", "fr" or "zh" (simplified Chinese). With a list, the text stands in each of them, one after '
-        "the other.",
+        "the other. More languages by `reports.texts`.",
         example='["fr", "en"]',
-        check=wrong_languages,
+    )
+    texts: Path | None = option(
+        None,
+        doc="A folder with texts of your own, `LANGUAGE.toml` each: more languages, or other words for those there "
+        "are. What a file leaves out is as shipped.",
+        example='"texts"',
     )

@@ -13,19 +13,23 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from mta.address import Address
+from mta.config.command_options import CommandOptions
+from mta.config.domain_options import Domain
+from mta.config.forward_options import Forward, SrsOptions
+from mta.config.list_options import MailingList
 from mta.config.log_options import Log, Privacy
 from mta.config.option import (
     DomainName,
     DomainPattern,
     Duration,
     Endpoint,
+    ListName,
     Name,
     Network,
     Options,
     Path,
     Server,
     Size,
-    TableName,
     at_least,
     option,
 )
@@ -35,11 +39,14 @@ from mta.config.queue_options import Queue, Retry
 from mta.config.render import as_toml, walk
 from mta.config.report_options import ReportOptions
 from mta.config.section import DeliverySection, TableSection
+from mta.config.verify_options import VerifyOptions
 from mta.tls.contexts import CIPHERS, wrong_ciphers
 
 _MINUTE = 60.0
 _HOUR = 3600.0
 _DAY = 86400.0
+#: Each takes some megabytes and shares of all limits; a queue id has room for 256.
+MOST_WORKERS = 64
 
 
 def _known_format(value: int) -> str | None:
@@ -58,6 +65,10 @@ def _service(value: str) -> str | None:
     if value == "submission":
         return 'is a kind of listener that comes with a later version; write "mx" or "lmtp"'
     return 'is not a kind of listener; write "mx" or "lmtp"'
+
+
+def _workers(value: int) -> str | None:
+    return None if 1 <= value <= MOST_WORKERS else f"is not a number from 1 to {MOST_WORKERS}"
 
 
 def _some(value: tuple[object, ...]) -> str | None:
@@ -85,7 +96,7 @@ class Listen(Options):
     name: Name = option(doc="Stands in logs and stories; unique.", example='"mx"', shown=True)
     endpoint: Endpoint = option(
         doc="A Twisted server endpoint of a plain kind: `tcp`, `tcp6`, `unix` or `systemd`. A real site listens "
-        'on "tcp:25" and "tcp6:25".',
+        'on "tcp6:25", which takes IPv4 too (or "tcp:25", which takes nothing else).',
         example='"tcp:2525:interface=127.0.0.1"',
         shown=True,
     )
@@ -316,36 +327,6 @@ class Relay(Options):
     )
 
 
-class Domain(Options):
-    """A domain that mail ends in, or one that we relay for."""
-
-    mailboxes: TableName | None = option(
-        None,
-        doc='The mailboxes there are: "table:NAME", or "file:PATH", a file with one address or local part a line. '
-        "Left out, every address of the domain exists.",
-        example='"file:mailboxes"',
-        shown=True,
-    )
-    aliases: TableName | None = option(
-        None,
-        doc="Addresses that lead to others, in the classic form: `name: target, target`.",
-        example='"file:aliases"',
-        shown=True,
-    )
-    deliver: Name | None = option(None, doc="The `[delivery.X]` that has the mailboxes.", example='"local"', shown=True)
-    relay: bool = option(
-        False,
-        doc="Not ours: mail from anybody is relayed to it, as a backup MX does.",
-        example="true",
-    )
-    recipients: TableName | None = option(
-        None,
-        doc="With `relay`: the addresses there are. Left out, all are taken, and what does not exist comes "
-        "back as a bounce.",
-        example='"table:customers"',
-    )
-
-
 class Route(Options):
     """Which mail goes by which delivery service. The first that matches is taken; a route never permits."""
 
@@ -381,11 +362,19 @@ class Configuration(Options):
         shown=True,
     )
     state: Path = option(doc="The folder of the queue and the control socket.", example='"../var"', shown=True)
+    workers: int = option(
+        1,
+        doc="How many processes take and deliver mail, each with a spool of its own: at most one for each core. Limits "
+        "count for all together. With more than one there is another process, which watches over them.",
+        unit="processes",
+        check=_workers,
+    )
     include: tuple[str, ...] = option(
         (),
         doc="Further files, in sorted order. Their tables are joined with those here; a key that stands twice is "
         "an error.",
-        example='["conf.d/*.toml", "domains/*.toml"]',
+        example='["conf.d/*.toml", "domains/*.toml", "lists/*.toml"]',
+        shown=True,
     )
     listen: tuple[Listen, ...] = option(doc="Listeners.", check=_some)
     tls: Tls = option(factory=Tls, doc="Encryption of sessions.")
@@ -394,11 +383,18 @@ class Configuration(Options):
     relay: Relay = option(factory=Relay, doc="Relaying.")
     tables: Mapping[Annotated[str, Name], TableSection] = option(factory=dict, doc="Look-ups by name, as `table:NAME`.")
     domains: Mapping[Annotated[str, DomainName], Domain] = option(factory=dict, doc="Domains that we are the end for.")
+    lists: Mapping[Annotated[str, ListName], MailingList] = option(
+        factory=dict, doc="Mailing lists.", example='"team@example.org"'
+    )
     delivery: Mapping[Annotated[str, Name], DeliverySection] = option(
         factory=dict, doc="Ways out, by name. `internet` is the one for every domain that nothing else is said of."
     )
     route: tuple[Route, ...] = option((), doc="Rules that come before the domains' `deliver`.")
+    srs: SrsOptions = option(factory=SrsOptions, doc="Return paths of forwarded mail.")
+    forward: tuple[Forward, ...] = option((), doc="In whose name forwarded mail goes on.")
+    verify: VerifyOptions = option(factory=VerifyOptions, doc="VRFY and EXPN.")
     queue: Queue = option(factory=Queue, doc="The queue.")
+    commands: CommandOptions = option(factory=CommandOptions, doc="Commands and files of aliases.")
     pace: tuple[Pace, ...] = option((), doc="How fast mail goes to one place.")
     retry: tuple[Retry, ...] = option((), doc="Retry rules that come before `queue.retry`.")
     reports: ReportOptions = option(factory=ReportOptions, doc="Reports.")

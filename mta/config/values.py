@@ -183,6 +183,12 @@ def address(value: Any) -> Address:
         raise Wrong(f"{show(found)}: {error}", 'write one such as "postmaster@example.org"') from None
 
 
+def list_name(value: Any) -> str:
+    """The address of a mailing list, as those of ours are compared."""
+    found = address(value)
+    return str(Address(found.local.lower(), found.domain))
+
+
 def network(value: Any) -> Network:
     """A network, or one address; no bits may be set beyond the prefix."""
     found = text(value)

@@ -23,6 +23,8 @@ class Completed:
     def __init__(self, provider: Any, name: str) -> None:
         self._provider = provider
         self.name = name
+        #: See ``IForeseeing``; None: it cannot.
+        self.foresee = getattr(provider, "foresee", None)
 
     def limits(self, route: Route) -> Limits:
         """See ``IDeliveryService``."""

@@ -28,8 +28,9 @@ from mta.delivery.race import Network, Race
 from mta.delivery.smtp_attempt import Way
 from mta.delivery.smtp_options import SmtpOptions
 from mta.delivery.tls_rules import TlsRules
-from mta.delivery.values import Entrance, Paced, Passage
+from mta.delivery.values import Entrance, Foresight, Paced, Passage
 from mta.envelope import Envelope, Scope
+from mta.interfaces import IResolver
 from mta.plugin import Services
 from mta.reply import Reply
 from mta.routing.ask import Answerer, resolve
@@ -107,12 +108,20 @@ class Connector:
         """The way along the hosts of this next hop."""
         return Connecting(self, hop, need)
 
-    async def plan(self, hop: str) -> Plan:
-        """The hosts of this next hop."""
+    async def foresee(self, hop: str, envelope: Envelope, resolver: IResolver | None) -> Foresight:
+        """See ``IForeseeing``."""
+        tls = self.need(hop, envelope).level.name.lower()
+        if resolver is None:
+            return Foresight(tls=tls)
+        found = await self.plan(hop, Answerer({}, resolver))
+        return Foresight(hosts=found.hosts, failure=found.failure, tls=tls, reasons=found.reasons)
+
+    async def plan(self, hop: str, answerer: Answerer | None = None) -> Plan:
+        """The hosts of this next hop; ``answerer``: who is asked in place of our own."""
         decision = resolve(
             lambda facts: plan(hop, self._own, self._policy, facts, self.services.random.shuffle),
             {},
-            self._answerer,
+            answerer or self._answerer,
         )
         return decision if isinstance(decision, Plan) else await decision
 

@@ -33,7 +33,8 @@ class Expanded:
 
     async def deliver(self, batch: Batch) -> None:
         """Report every recipient as expanded."""
-        batch.report_all(Status.EXPANDED, EXPANDED, attempt={"stage": "expansion"})
+        attempt = {"host": "", "tls": "", "seconds": 0.0, "stage": "expansion"}
+        batch.report_all(Status.EXPANDED, EXPANDED, attempt=attempt)
 
     async def stop(self, deadline: float) -> None:
         """Nothing runs."""

@@ -30,9 +30,9 @@ from mta.delivery.lmtp_options import LmtpOptions
 from mta.delivery.pool import ANYTHING, Connection, Need
 from mta.delivery.smtp import SmtpDelivery
 from mta.delivery.smtp_attempt import Way
-from mta.delivery.values import Passage
+from mta.delivery.values import Foresight, Passage
 from mta.envelope import Envelope, Scope
-from mta.interfaces import IDeliveryService
+from mta.interfaces import IForeseeing, IResolver
 from mta.plugin import Services, provider
 from mta.reply import Reply
 from mta.smtp.client import SmtpClient
@@ -54,6 +54,10 @@ class LmtpConnector(Connector):
     def need(self, hop: str, envelope: Envelope) -> Need:
         """See ``Connector``.  Nobody listens in at a UNIX socket, so there nothing is needed (RFC 8689 2)."""
         return ANYTHING if self.path else super().need(hop, envelope)
+
+    async def foresee(self, hop: str, envelope: Envelope, resolver: IResolver | None) -> Foresight:
+        """See ``IForeseeing``."""
+        return Foresight(place=self.path) if self.path else await super().foresee(hop, envelope, resolver)
 
     def key(self, hop: str) -> str:
         """See ``Connector``."""
@@ -157,7 +161,7 @@ def not_our_end(answer: Answer) -> Answer:
     return answer._replace(reply=Reply.of(451, "4.3.5", f"The LMTP server refused us: {answer.reply}"))
 
 
-@implementer(IDeliveryService)
+@implementer(IForeseeing)
 @provider("delivery", "lmtp", LmtpOptions)
 class LmtpDelivery(SmtpDelivery):
     """See the module's text."""

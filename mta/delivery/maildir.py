@@ -2,7 +2,8 @@
 
 What it is: each recipient's copy is a file in ``new`` of the mailbox's folder, with Return-Path, Delivered-To
 and, where the sender wrote to another address, X-Original-To in front; a Return-Path that came along is
-left out (RFC 5321 4.4).  Line ends: see ``line_ends`` and docs/decisions/maildir-line-ends.rst.
+left out (RFC 5321 4.4).  A message that has the mailbox's Delivered-To already is in a loop: 554 5.4.6.  Line
+ends: see ``line_ends`` and docs/decisions/maildir-line-ends.rst.
 Contract: DELIVERED means that the file and its name are on disk (mta/delivery/maildir_store.py).  All disk work
 runs in threads: small messages that wait together are written by one call, and those that go to one folder
 share its sync; a large message is written piece by piece and never held whole.
@@ -27,16 +28,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.address import Address
 from mta.delivery.maildir_path import MailboxPath, MailboxPathError, check_template
-from mta.delivery.maildir_store import Job, LargeFile, deliver_all, final_name
-from mta.delivery.values import Batch, Limits
-from mta.envelope import Outcome, Recipient, Scope, Status
-from mta.interfaces import IDeliveryService, IMessage
+from mta.delivery.maildir_store import Job, LargeFile, deliver_all, final_name, folder_size
+from mta.delivery.values import Batch, Foresight, Limits
+from mta.envelope import Envelope, Outcome, Recipient, Scope, Status
+from mta.interfaces import IForeseeing, IMessage, IResolver
 from mta.message.edits import apply
-from mta.message.header import scan
+from mta.message.header import Header, scan
 from mta.message.lines import to_lf
 from mta.message.reading import read_whole
-from mta.message.trace import delivered_to, original_to, return_path
+from mta.message.trace import delivered_to, original_to, return_path, value_of
 from mta.plugin import Options, Path, Services, option, provider
 from mta.reply import Reply
 from mta.routing.values import Route
@@ -52,6 +54,7 @@ SMALL: Final = 256 * 1024
 
 _DELIVERED: Final = Reply.of(250, "2.0.0", "Delivered into the mailbox")
 _UNREADABLE: Final = Reply.of(451, "4.3.0", "The stored message cannot be read")
+LOOP: Final = Reply.of(554, "5.4.6", "The message has been in this mailbox before: it is in a loop")
 _NO_PATH: Final = Reply.of(451, "4.3.5", "The mailbox has no folder by this configuration")
 _WHOLE_HOST: Final = frozenset(
     {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV}
@@ -62,8 +65,9 @@ class MaildirOptions(Options):
     """``maildir``: mail that comes here ends in Maildir folders."""
 
     path: Path = option(
-        doc="The folder of a mailbox.  {domain}, {local_part} (in lower case) and {mailbox}, the value that the "
-        "mailbox table holds for the address, are put in, each safely encoded.  It is made where it is missing.",
+        doc="The folder of a mailbox.  {domain}, {local_part} (in lower case, without its tag) and {mailbox}, the "
+        "value that the mailbox table holds for the address, are put in, each safely encoded.  It is made where it is "
+        "missing.  A last part `.{tag}` is for mail to `user+tag` alone; then any sender can have folders made.",
         example='"../var/mail/{domain}/{local_part}"',
         shown=True,
         check=check_template,
@@ -96,7 +100,7 @@ class _Waiting(NamedTuple):
 
 
 @provider("delivery", "maildir", MaildirOptions)
-@implementer(IDeliveryService)
+@implementer(IForeseeing)
 class Maildir:
     """See the module's text."""
 
@@ -118,6 +122,17 @@ class Maildir:
     def limits(self, route: Route) -> Limits:
         """Enough at once that calls are shared."""
         return Limits(recipients=AT_ONCE, messages=AT_ONCE, concurrency=THREADS * AT_ONCE)
+
+    def foresee(self, address: Address, route: Route, envelope: Envelope, resolver: IResolver | None) -> Foresight:
+        """See ``IForeseeing``."""
+        try:
+            return Foresight(place=self._path.folder(address, route.facts))
+        except MailboxPathError as error:
+            return Foresight(failure=Reply.of(451, "4.3.5", str(error)))
+
+    def usage(self, address: Address, values: Mapping[str, Any]) -> Deferred[int]:
+        """The octets of a mailbox.  Fails with ``OSError``, ``MailboxPathError``."""
+        return self._services.in_thread(folder_size, self._path.folder(address, values))
 
     async def deliver(self, batch: Batch) -> None:
         """Write a copy for each recipient and report it."""
@@ -159,12 +174,13 @@ class Maildir:
 
     async def _deliver_small(self, batch: Batch) -> None:
         octets = await read_whole(batch.message)
-        octets = apply(octets, scan(octets).cuts(b"return-path"))
+        header = scan(octets)
+        octets = apply(octets, header.cuts(b"return-path"))
         if self._lf:
             octets = to_lf(octets)
         started = self._services.reactor.seconds()
         begun: list[tuple[Recipient, str, Deferred[Exception | None]]] = []
-        for recipient, folder in self._folders(batch):
+        for recipient, folder in self._folders(batch, header):
             begun.append((recipient, folder, self._submit(folder, self._prefix(batch, recipient) + octets)))
         self._start_calls()
         for recipient, folder, done in begun:
@@ -204,7 +220,7 @@ class Maildir:
         scanned = scan(header if isinstance(header, bytes) else await header)
         # A section that the limit cut short could end within the field.
         edits = scanned.cuts(b"return-path") if scanned.complete else ()
-        for recipient, folder in self._folders(batch):
+        for recipient, folder in self._folders(batch, scanned):
             started = self._services.reactor.seconds()
             trouble: Exception | None = None
             try:
@@ -237,9 +253,14 @@ class Maildir:
 
     # --- what both do --------------------------------------------------------------------------------------
 
-    def _folders(self, batch: Batch) -> Iterator[tuple[Recipient, str]]:
-        """The recipients with their folders; those that have none are reported at once."""
+    def _folders(self, batch: Batch, header: Header) -> Iterator[tuple[Recipient, str]]:
+        """The recipients with their folders; those that have none, or have had the message, are reported at once."""
+        before = {header.value(field).lower() for field in header.all(b"delivered-to")}
         for recipient in batch.recipients:
+            if before and value_of(delivered_to(recipient.address)).lower() in before:
+                # RFC 5321 6.3: it was delivered here, and something has sent it again.
+                batch.report(_failed(recipient.id, LOOP, {"stage": "mailbox"}))
+                continue
             try:
                 folder = self._path.folder(recipient.address, batch.route.facts)
             except MailboxPathError as error:
@@ -276,6 +297,10 @@ def _judge(error: Exception) -> tuple[Reply, Scope]:
         return Reply.of(452, "4.2.2", "The mailbox is over its quota"), Scope.RECIPIENT
     scope = Scope.HOST if number is None or number in _WHOLE_HOST else Scope.RECIPIENT
     return Reply.of(451, "4.3.0", "The mailbox cannot be written"), scope
+
+
+def _failed(number: int, reply: Reply, attempt: Mapping[str, Any]) -> Outcome:
+    return Outcome(recipient=number, status=Status.FAILED, reply=reply, attempt=attempt)
 
 
 def _deferred(number: int, reply: Reply, scope: Scope, attempt: Mapping[str, Any]) -> Outcome:

@@ -1,6 +1,7 @@
 """The folder of a mailbox, from a template and from what strangers may have chosen.
 
 What it is: ``{domain}``, ``{local_part}`` and values of the mailbox table's entry are put into a path.
+A last part ``.{tag}``, a folder for the tag of a subaddress (``user+tag``), is left out where there is none.
 Contract: no value can leave its own part of the path, whatever it holds; unequal values give unequal
 folders (also on a file system that takes upper and lower case for equal, for local parts: they are folded as
 our mailboxes are compared); ordinary names look ordinary.
@@ -35,6 +36,9 @@ class MailboxPathError(ValueError):
 
 def check_template(template: str) -> str | None:
     """What is wrong with a template and what would be right, or None."""
+    *above, last = template.split("/")
+    if any("{tag}" in part for part in above) or ("{tag}" in last and last != ".{tag}"):
+        return "has {tag} in a place where folders of mailboxes could run into each other; let it end in /.{tag}"
     for part in template.split("/"):
         rest = _PLACEHOLDER.sub("", part)
         if "{" in rest or "}" in rest:
@@ -59,18 +63,21 @@ def encoded(value: str) -> str:
 class MailboxPath:
     """A template that was checked.  ``folder`` is its only method."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "_without_tag")
 
     def __init__(self, template: str) -> None:
         self._parts = template.split("/")
+        self._without_tag = [part for part in self._parts if part != ".{tag}"]
 
     def folder(self, address: Address, values: Mapping[str, Any]) -> str:
         """The folder of the mailbox.  Raises ``MailboxPathError``."""
 
         def value(match: re.Match[str]) -> str:
             name = match[1]
-            if name == "local_part":
-                found = fold(address.local)
+            if name == "local_part":  # of "user+tag" it is "user", where the mailbox is that one's
+                found = fold(values.get(name) or address.local)
+            elif name == "tag":
+                found = fold(values[name])
             elif name == "domain":
                 found = address.domain
             else:
@@ -79,7 +86,8 @@ class MailboxPath:
                 raise MailboxPathError(f"the path of the mailbox needs {{{name}}}, and there is none")
             return encoded(found)
 
-        return "/".join(_bounded(_PLACEHOLDER.sub(value, part)) for part in self._parts)
+        parts = self._parts if values.get("tag") else self._without_tag
+        return "/".join([_bounded(_PLACEHOLDER.sub(value, part)) for part in parts])
 
 
 def _bounded(part: str) -> str:

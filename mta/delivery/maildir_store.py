@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from threading import Lock
 from typing import Final, NamedTuple
@@ -23,6 +24,8 @@ from mta.message.lines import LfStream
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TMP: Final = "tmp"
+#: The size in a name, as Dovecot and we write it.
+_SIZE: Final = re.compile(r",S=([0-9]{1,15})(?=[,:]|\Z)")
 
 
 class Job(NamedTuple):
@@ -240,3 +243,35 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def folder_size(folder: str) -> int:
+    """The octets of a Maildir and its folders (Maildir++), by the sizes in the names where they have one; 0 where there
+    is none.  Raises ``OSError``."""
+    total = 0
+    for place in (folder, *_folders_within(folder)):
+        for part in ("new", "cur"):
+            try:
+                with os.scandir(f"{place}/{part}") as entries:
+                    total += sum(map(_entry_size, entries))
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _folders_within(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [one.path for one in entries if one.name.startswith(".") and one.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _entry_size(entry: os.DirEntry[str]) -> int:
+    told = _SIZE.search(entry.name)
+    if told is not None:
+        return int(told[1])
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # it was moved meanwhile
+        return 0

@@ -17,18 +17,20 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.address import Address
 from mta.delivery.connecting import Connector
 from mta.delivery.pool import Pool
 from mta.delivery.smtp_attempt import Attempt, Means
 from mta.delivery.smtp_options import SmtpOptions
-from mta.delivery.values import Batch, Limits
-from mta.interfaces import IDeliveryService
+from mta.delivery.values import Batch, Foresight, Limits
+from mta.envelope import Envelope
+from mta.interfaces import IForeseeing, IResolver
 from mta.plugin import Services, provider
 from mta.routing.values import Route
 from mta.waiting import Later, Run, drive
 
 
-@implementer(IDeliveryService)
+@implementer(IForeseeing)
 @provider("delivery", "smtp", SmtpOptions)
 class SmtpDelivery:
     """See the module's text."""
@@ -53,6 +55,12 @@ class SmtpDelivery:
     def limits(self, route: Route) -> Limits:
         """See ``IDeliveryService``."""
         return self._limits
+
+    async def foresee(
+        self, address: Address, route: Route, envelope: Envelope, resolver: IResolver | None
+    ) -> Foresight:
+        """See ``IForeseeing``."""
+        return await self._connector.foresee(route.destination.next_hop, envelope, resolver)
 
     def deliver(self, batch: Batch) -> Deferred[None]:
         """See ``IDeliveryService``.  Cancelling ends the connection that is in use or coming about."""

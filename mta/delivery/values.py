@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mta.envelope import Outcome, Recipient, Scope, Status
+from mta.events import Event
 from mta.reply import Reply
+from mta.routing.hosts import Host
 from mta.routing.values import Route
 
 if TYPE_CHECKING:
@@ -21,6 +23,19 @@ class Limits:
     recipients: int = 100
     messages: int = 100
     concurrency: int = 20
+
+
+class Foresight(NamedTuple):
+    """Where a copy would go (``IForeseeing``): to a ``place`` of this machine (a folder, a socket, a program), or to
+    the first of ``hosts`` that takes it.  ``failure``: the reply, where there is neither.  ``tls`` is the level that is
+    demanded, as in the configuration; "" where nothing is sent over a network.
+    """
+
+    place: str = ""
+    hosts: tuple[Host, ...] = ()
+    failure: Reply | None = None
+    tls: str = ""
+    reasons: tuple[Event, ...] = ()
 
 
 class Paced(Exception):

@@ -131,6 +131,11 @@ def delivered_to(address: Address) -> bytes:
     return f"Delivered-To: {_plain(address)}\r\n".encode()
 
 
+def value_of(field: bytes) -> bytes:
+    """The value of a field that was made here, as ``Header.value`` gives it of one that was read."""
+    return field.partition(b": ")[2][:-2]
+
+
 def original_to(address: Address) -> bytes:
     """X-Original-To: the recipient as the sender gave it."""
     return f"X-Original-To: {_plain(address)}\r\n".encode()

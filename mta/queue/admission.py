@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mta.envelope import Envelope
 from mta.queue.schedule import Schedule
-from mta.queue.senders import FEW, LITTLE, sender_of
+from mta.queue.senders import FEW, LITTLE
+from mta.sender import sender_of
 
 if TYPE_CHECKING:
     from mta.queue.holding import Holding

@@ -20,7 +20,7 @@ from mta.envelope import Destination, Outcome, Recipient, Scope, Status
 from mta.events import Event
 from mta.interfaces import IIncoming, IMessage
 from mta.queue.progress import kept, owed
-from mta.queue.retry import Retries
+from mta.queue.retry import Retries, RetryRule
 from mta.queue.schedule import Job
 from mta.reply import LOCAL_ERROR, PermanentFailure, Reply
 from mta.spool.values import Lease, Next, Result
@@ -98,7 +98,9 @@ async def conclude(
         if outcome.status is not Status.DEFERRED:
             draft.end(recipient, outcome, job.route.destination)
             continue
-        reason = set_aside(job, recipient, outcome) if set_aside is not None and outcome.reply == LOCAL_ERROR else ""
+        reason = outcome.hold
+        if not reason and set_aside is not None and outcome.reply == LOCAL_ERROR:
+            reason = set_aside(job, recipient, outcome)
         if reason:
             draft.set_aside(recipient, outcome, job.route.destination, reason)
         else:
@@ -144,9 +146,23 @@ class Draft:
         self, recipient: Recipient, outcome: Outcome, destination: Destination, progress: dict[str, Any], try_at: int
     ) -> None:
         """It is tried at that time; until then its sender may have to be warned, now or later."""
+        rule, since = self._warn(recipient, outcome, progress)
+        look = rule.look_at(self.lease.message.envelope, try_at, self.now, since)
+        if look < try_at:
+            progress["try"], progress["look"] = try_at, look
+        self.next[recipient.id] = Next(look, destination, "", progress)
+
+    def put_off(self, recipient: Recipient, outcome: Outcome, progress: dict[str, Any], own: int, until: int) -> None:
+        """Its time, ``own``, has come while its destination rests: it waits until that is reached, or ``until``."""
+        self._warn(recipient, outcome, progress)
+        progress["try"], progress["look"] = own, until
+        self.next[recipient.id] = Next(until, recipient.destination, "", progress)
+
+    def _warn(self, recipient: Recipient, outcome: Outcome, progress: dict[str, Any]) -> tuple[RetryRule, int]:
+        """Its sender may have to be told now.  The rule that counts, and since when its time does."""
         envelope = self.lease.message.envelope
         rule = self.rules.rule(progress.get("trouble", ""), recipient.address.domain)
-        since = progress.get("since", 0)
+        since: int = progress.get("since", 0)
         warned, late = rule.warnings(envelope, self.now, since), is_late(envelope, recipient, self.now)
         if late:
             progress["late"] = True
@@ -154,10 +170,7 @@ class Draft:
             progress["warned"] = warned
             progress["until"] = rule.expires(envelope, since)
             self.reported.append((replace(recipient, progress=progress), outcome))
-        look = rule.look_at(envelope, try_at, self.now, since)
-        if look < try_at:
-            progress["try"], progress["look"] = try_at, look
-        self.next[recipient.id] = Next(look, destination, "", progress)
+        return rule, since
 
     def end(self, recipient: Recipient, outcome: Outcome, destination: Destination) -> None:
         """It is over."""
@@ -198,7 +211,7 @@ class Draft:
             lease=self.lease,
             outcomes=tuple(self.outcomes),
             next=self.next,
-            spawned=report.spawned,
+            spawned=(*report.spawned, *(one for outcome in self.outcomes for one in outcome.spawned)),
             owed=ids,
             notes={
                 recipient.id: owed(recipient, outcome, self.now)
@@ -226,6 +239,11 @@ class Draft:
 def _attempt_event(job: Job, recipient: Recipient, outcome: Outcome, now: int) -> Event:
     attempt: dict[str, Any] = dict(outcome.attempt)
     attempt.setdefault("stage", "")
+    rewrite = job.route.rewrite
+    if rewrite is not None:
+        attempt["rewrite"] = str(rewrite.reason)
+        if rewrite.reverse_path != job.lease.message.envelope.reverse_path:
+            attempt["sent_as"] = str(rewrite.reverse_path)
     return events.ATTEMPT(
         now,
         recipient.id,

@@ -85,6 +85,11 @@ class Window:
         self._rest = min(rest * 2, LONGEST_REST)
         return rest
 
+    @property
+    def kept_until(self) -> float:
+        """It will not be ``idle`` before that, unless it is reached."""
+        return self._last + FORGET_AFTER if self._troubles and not self.active else 0.0
+
     def idle(self, now: float) -> bool:
         """Nothing is known of it that a new window would not have, or that still matters."""
         return self.active == 0 and (self._troubles == 0 or now - self._last >= FORGET_AFTER)

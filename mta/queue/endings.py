@@ -137,7 +137,9 @@ class Endings:
                 told.append(events.HELD(now, recipient.id, address=str(recipient.address), reason=hold))
             progress = {**recipient.progress, "raised": raised}
             following[recipient.id] = Next(due, job.route.destination, hold, progress)
-        return Conclusion(Result(lease=job.lease, outcomes=ended, next=following, events=tuple(told)), due)
+        spawned = tuple(one for outcome in ended for one in outcome.spawned)
+        result = Result(lease=job.lease, outcomes=ended, next=following, spawned=spawned, events=tuple(told))
+        return Conclusion(result, due)
 
     async def _write_conclusion(self, conclusion: Conclusion) -> None:
         await self.write(conclusion.result)

@@ -48,4 +48,4 @@ def _end_rests(schedule: Schedule, destinations: Iterable[Destination]) -> None:
     for destination in destinations:
         lane = schedule.lanes.get(destination)
         if lane is not None:
-            lane.window.end_rest()
+            schedule.end_rest(lane)

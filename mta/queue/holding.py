@@ -50,6 +50,10 @@ class Holding:
         else:
             self._leases.pop(lease.token, None)
 
+    def leases(self) -> list[Lease]:
+        """All that are ours, whole."""
+        return [lease for lease, _ in self._leases.values()]
+
     def ids(self) -> set[str]:
         """The messages of which some recipients are ours."""
         return {lease.message.id for lease, _ in self._leases.values()}

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 from mta.envelope import Destination, Recipient
 from mta.queue.destination import Window
 from mta.queue.pace import MINUTE, Gate
-from mta.queue.senders import sender_of
 from mta.queue.trouble import Trouble
 from mta.queue.turns import Turns
 from mta.routing.values import Route
+from mta.sender import sender_of
 from mta.spool.values import Lease
 
 
@@ -170,6 +170,11 @@ class Lane:
         if own is not None and (own.active or (own.rate is not None and not own.rate.forgotten(now))):
             return False
         return self.window.idle(now)
+
+    @property
+    def kept_until(self) -> float:
+        """It will not be ``idle`` before that, unless it is reached."""
+        return 0.0 if self.recipients or self.own is not None else self.window.kept_until
 
     def learn(self, now: float, refused: bool, gates: tuple[Gate, ...]) -> None:
         """A host asked us to go slower, or took a message; ``gates`` are those that it went through."""

@@ -10,8 +10,7 @@ asked, the manager asks again after ``TROUBLE_PAUSE``.  A crash loses nothing: w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -21,35 +20,38 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mta import events
+from mta.delivery.rewritten import rewritten
 from mta.delivery.values import Batch
-from mta.envelope import Destination, Envelope, Outcome, Recipient, Status
+from mta.envelope import Destination, Envelope, Outcome, Recipient, Scope, Status
 from mta.events import Event
-from mta.interfaces import IDeliveryService, IQueue, IRouter, ISpool
+from mta.interfaces import IQueue, ISpool
 from mta.queue.admission import no_room
 from mta.queue.attempts import Running, attempt, judge
 from mta.queue.conclude import Reporter, worst_scope
 from mta.queue.endings import Endings
 from mta.queue.flush import flush
 from mta.queue.holding import Holding
-from mta.queue.pace import NO_LIMIT, Gate, Pace, PaceRule
+from mta.queue.pace import Gate, Pace
 from mta.queue.passage import Passage
-from mta.queue.placing import ROUTING, find_routes, narrowed, park, without_route
+from mta.queue.placing import ROUTING, find_routes, narrowed, park, settled, without_route
 from mta.queue.refill import LOOK_SOON, Refill
-from mta.queue.retry import Retries
 from mta.queue.schedule import Job, Lane, Limit, Limited, Schedule, Start
-from mta.queue.untried import sort_out
+from mta.queue.setup import Setup
+from mta.queue.sweep import Sweep
+from mta.queue.untried import SWEPT, Rest, sort_out
 from mta.queue.volume import Volume
 from mta.queue.withdraw import withdraw
 from mta.reply import Reply
-from mta.routing.ask import Answerer
 from mta.routing.recipients import Leads
 from mta.routing.values import Route
 from mta.spool.values import Claim, Lease
 from mta.waiting import background, step
 
+__all__ = ["Manager", "Setup"]
+
 log = Logger()
 
-#: Leases are renewed, overdue attempts cancelled and rested destinations woken at this pace, in seconds.
+#: Leases are renewed and overdue attempts cancelled at this pace, in seconds.
 TICK: Final = 30.0
 #: Seconds for outcomes to be written once the time of a stop is over.
 WRITE_TIME: Final = 5.0
@@ -60,31 +62,10 @@ UNWRITTEN: Final = 2000
 LEAST_WAIT: Final = 0.001
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What a configuration gives to the manager; replaced whole at a reload.
-
-    ``active``: recipients in memory; ``attempt_time``: seconds for one delivery attempt; ``poison_tries``: how often a
-    part of this program may fail at a message; ``pace`` and ``attempts``: see pace.py; ``max_size`` and
-    ``max_per_sender``: see volume.py.
-    """
-
-    router: IRouter
-    answerer: Answerer
-    services: Mapping[str, IDeliveryService]
-    retry: Retries
-    active: int
-    pace: tuple[PaceRule, ...] = ()
-    attempts: int = NO_LIMIT
-    attempt_time: float = 3600.0
-    poison_tries: int = 3
-    max_size: int = 0
-    max_per_sender: int = 0
-
-
 @implementer(IQueue)
 class Manager:
-    """See the module's text.  ``reporter`` composes the reports that failures cause."""
+    """See the module's text.  ``reporter`` composes the reports that failures cause.  ``heartbeat``: seconds between
+    looks that nothing asks for; where no clock jumps, few are needed."""
 
     def __init__(
         self,
@@ -97,8 +78,10 @@ class Manager:
         now: Callable[[], int],
         random: Random,
         emit: Callable[[Event, str], None],
+        heartbeat: float = TICK,
     ) -> None:
         self._spool = spool
+        self._heartbeat = heartbeat
         self._setup = setup
         self._reactor = reactor
         self._now = now
@@ -122,6 +105,7 @@ class Manager:
             # The last quarter is for what comes in: a single message must not wait for a flood that is in the spool.
             room=lambda: self._setup.active - self._setup.active // 4,
             done=self._dispatch,
+            sleep=2 * heartbeat,
         )
         self.volume = Volume(spool, reactor, now)
         self.volume.configure(setup.max_size, setup.max_per_sender)
@@ -139,6 +123,19 @@ class Manager:
             look=self._refill.within,
             volume=self.volume,
         )
+        self._sweep = Sweep(
+            spool=spool,
+            reactor=reactor,
+            now=now,
+            rules=lambda: self._setup.retry,
+            claim=self._holding.claim,
+            leases=self._holding.leases,
+            withdraw=lambda matches: withdraw(self.schedule, matches),
+            untried=lambda lease: self._take_untried(lease, SWEPT),
+            withdrawn=lambda lease: self._sort_out(lease, SWEPT),
+            period=heartbeat,
+        )
+        self.look_at_all = self._sweep.again
         self._stopping = False
         self._idle: list[Deferred[None]] = []
         self._ticker: Any = None
@@ -159,8 +156,7 @@ class Manager:
     def take(self, lease: Lease | None, leads: Leads | None = None) -> None:
         """See ``IQueue``."""
         if lease is not None:
-            if leads is not None and len(leads.recipients) == 1 and leads.router is self._setup.router:
-                # What most mail is: one recipient, routed a moment ago by the configuration in force.
+            if leads is not None and len(leads.recipients) == 1 and settled(self._setup, leads):
                 self._holding.add(lease)
                 self.schedule.add(Job(lease, leads.routes[0]))
                 if self.schedule.paused(leads.routes[0].destination):
@@ -202,9 +198,10 @@ class Manager:
 
     def start(self) -> None:
         """Begin; what waits in the spool is claimed as there is room, never loaded whole."""
-        self._ticker = self._reactor.callLater(TICK, self._tick)
+        self._ticker = self._reactor.callLater(self._heartbeat, self._tick)
         self._refill.start()
         self._endings.notices.start()
+        self._sweep.start()
         self.volume.tick()
 
     def poke(self) -> None:
@@ -231,6 +228,8 @@ class Manager:
         if surplus:
             self._refill.overflow = True
             background(self._spool.release(surplus), "release")
+        self._refill.resting.wake_all()
+        self.look_at_all()
         self.poke()
         self._dispatch()
 
@@ -239,6 +238,7 @@ class Manager:
         self._stopping = True
         self._refill.stop()
         self._endings.notices.stop()
+        self._sweep.stop()
         for timer in (self._ticker, self._pacer):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -274,10 +274,13 @@ class Manager:
         self._holding.add(lease)
         self._admit(lease)
 
-    async def _take_untried(self, lease: Lease, put_off: float) -> None:
-        """Some of it is not tried now: it is early, or its destination rests and is looked at after ``put_off``."""
+    async def _take_untried(self, lease: Lease, rest: Rest | None) -> None:
+        """Some of it is not tried now: it is early, or its destination rests."""
         self._holding.add(lease)
-        ready, draft = sort_out(lease, self._setup.retry, self._now(), self._random, put_off)
+        await self._sort_out(lease, rest)
+
+    async def _sort_out(self, lease: Lease, rest: Rest | None) -> None:
+        ready, draft = sort_out(lease, self._setup.retry, self._now(), self._random, rest)
         if ready:
             self._admit(narrowed(lease, ready))
         if draft is not None:
@@ -298,7 +301,7 @@ class Manager:
             setup = None
             while setup is not self._setup:  # a reload while we wait for a table: once more
                 setup = self._setup
-                groups, troubles = await find_routes(setup.router, setup.answerer, lease)
+                groups, troubles = await find_routes(setup.router, setup.answerer, lease, setup.forwarding)
             if groups and self._endings.poison:
                 self._endings.poison.worked(ROUTING)
             parked = []
@@ -381,7 +384,8 @@ class Manager:
         job = start.job
         service = self._setup.services.get(job.route.destination.service)
         passage = self._passage(start) if self.schedule.pace.at_connect else None
-        batch = Batch(job.lease.message, job.recipients, job.route, deadline, passage)
+        message = rewritten(job.lease.message, job.route.rewrite)
+        batch = Batch(message, job.recipients, job.route, deadline, passage)
         try:
             outcomes, shut = await attempt(service, batch, self._endings.poison, self._now, self._reactor.seconds)
         finally:
@@ -431,6 +435,9 @@ class Manager:
             refused, setback = judge(outcomes, scope)
         rest = self.schedule.done(start, scope, now, refused=refused, setback=setback, through=through)
         if not rest:
+            if self._refill.resting or start.job.recipients[0].progress:
+                reached = scope not in (Scope.HOST, Scope.DESTINATION)
+                self._refill.resting.tried(start.lane.destination, start.job.recipients, reached)
             return
         lane = start.lane
         self._emit(
@@ -439,7 +446,7 @@ class Manager:
         )
         self._give_back(lane)
         lane.due_more = True
-        self._refill.within(rest)
+        self._refill.resting.begins(lane.destination, rest)
 
     def _written(self, lease: Lease) -> None:
         self._holding.concluded(lease)
@@ -465,7 +472,7 @@ class Manager:
     # --- time ----------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._ticker = self._reactor.callLater(TICK, self._tick)
+        self._ticker = self._reactor.callLater(self._heartbeat, self._tick)
         now = self._reactor.seconds()
         self._running.cancel(now)
         self.schedule.wake(now)
@@ -476,7 +483,7 @@ class Manager:
     def _limit_of(self, route: Route) -> int:
         service = self._setup.services.get(route.destination.service)
         try:
-            return max(1, service.limits(route).concurrency) if service is not None else 1
+            return max(1, service.limits(route).concurrency // self._setup.share) if service is not None else 1
         except Exception:
             log.failure("{service} cannot say its limits", service=str(route.destination))
             return 1

@@ -13,7 +13,7 @@ Limits: ``PAGE`` recipients a pass; ``KNOWN`` messages are watched for others th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -24,10 +24,10 @@ from mta.envelope import Recipient, Status
 from mta.events import Event
 from mta.interfaces import ISpool
 from mta.queue.conclude import Report, Reporter
+from mta.queue.passes import Passes
 from mta.queue.progress import outcome_of
 from mta.reply import MailFailure
 from mta.spool.values import Claim, Lease, Next, Result, Selection
-from mta.waiting import background
 
 log = Logger()
 
@@ -72,21 +72,9 @@ class Notices:
         self._busy = busy
         self._written = written
         self._rounds: dict[str, _Round] = {}
-        self._timer: Any = None
-        self._passing = False
-        self._asked = False  # while a pass was under way
-        self._running = False
-
-    def start(self) -> None:
-        """What was owed when the process ended is told now."""
-        self._running = True
-        self._within(0.0)
-
-    def stop(self) -> None:
-        """No further pass begins; what is owed stays so."""
-        self._running = False
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._passes = Passes(reactor, self._pass_and_wait, "reports owed", QUIET)
+        #: What was owed when the process ended is told at the start; what is owed at the stop stays so.
+        self.start, self.stop = self._passes.start, self._passes.stop
 
     def owe(self, id: str) -> None:
         """A report about recipients of this message is owed: that is on disk now."""
@@ -96,7 +84,7 @@ class Notices:
             self._rounds[id] = known._replace(last=seconds)
         elif len(self._rounds) < KNOWN:
             self._rounds[id] = _Round(seconds, seconds)
-        self._within(QUIET)
+        self._passes.within(QUIET)
 
     async def alone(self, lease: Lease) -> bool:
         """Does the lease hold all of its message that can still come to an end, with nothing owed about others?"""
@@ -111,33 +99,13 @@ class Notices:
         mine = {recipient.id for recipient in lease.recipients}
         return all(row.recipient.id in mine for row in rows)
 
-    def _within(self, seconds: float) -> None:
-        if not self._running:
-            return
-        if self._passing:
-            self._asked = True
-            return
-        timer = self._timer
-        if timer is not None and timer.active():
-            if timer.getTime() <= self._reactor.seconds() + seconds:
-                return
-            timer.cancel()
-        self._timer = self._reactor.callLater(seconds, self._wake)
-
-    def _wake(self) -> None:
-        self._passing, self._asked = True, False
-        background(self._pass_and_wait(), "reports owed")
-
-    async def _pass_and_wait(self) -> None:
+    async def _pass_and_wait(self) -> float | None:
         more = True
         try:
             more = await self._pass()
         except MailFailure as failure:
             log.warn("reports owed could not be read: {failure}", failure=str(failure))
-        finally:
-            self._passing = False
-            if more or self._asked or self._rounds:
-                self._within(QUIET)
+        return QUIET if more or self._rounds else None
 
     async def _pass(self) -> bool:
         """Tell what is ripe.  Returns whether something stays owed."""

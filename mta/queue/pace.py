@@ -58,8 +58,8 @@ class PaceRule:
     shared: bool = False
     connections: int = 0
     messages_per_connection: int = 0
-    messages_per_minute: int = 0
-    recipients_per_minute: int = 0
+    messages_per_minute: float = 0
+    recipients_per_minute: float = 0
 
 
 class Rate:

@@ -8,6 +8,7 @@ How it fails: a table that cannot answer, and any error of a router, is the trou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -16,12 +17,15 @@ from twisted.python.failure import Failure
 
 from mta import events
 from mta.envelope import Destination, Outcome, Recipient, Status
-from mta.interfaces import IRouter
+from mta.interfaces import IMessage, IRouter
 from mta.queue.conclude import failed_at_routing
 from mta.queue.schedule import Job
+from mta.queue.setup import Setup
 from mta.reply import MailFailure, failure_reply
 from mta.routing.ask import Answerer, resolve
-from mta.routing.values import Route
+from mta.routing.forwarding import Forwarding, decide_rewrite
+from mta.routing.recipients import Leads
+from mta.routing.values import HeaderQuestion, Rewrite, Route
 from mta.spool.values import Lease, Next, Result
 
 log = Logger()
@@ -33,11 +37,20 @@ Groups = list[tuple[Route, list[Recipient]]]
 Troubles = list[tuple[Recipient, Exception]]
 
 
-async def find_routes(router: IRouter, answerer: Answerer, lease: Lease) -> tuple[Groups, Troubles]:
+def settled(setup: Setup, leads: Leads) -> bool:
+    """For a message to one: it was routed a moment ago by the configuration in force, and nothing is left to ask.
+    What most mail is."""
+    return leads.router is setup.router and not (leads.recipients[0].path and setup.forwarding)
+
+
+async def find_routes(
+    router: IRouter, answerer: Answerer, lease: Lease, forwarding: Forwarding | None = None
+) -> tuple[Groups, Troubles]:
     """The recipients by their routes, and those without one."""
     facts: dict[Any, Any] = {}
     groups: dict[Any, tuple[Route, list[Recipient]]] = {}
     troubles: Troubles = []
+    rewrites: dict[Any, Rewrite | None] = {}
     for recipient in lease.recipients:
         try:
             if "bounce" in recipient.progress:
@@ -50,12 +63,34 @@ async def find_routes(router: IRouter, answerer: Answerer, lease: Lease) -> tupl
                 route = resolve(partial(router.route, recipient.address, recipient.destination), facts, answerer)
             if not isinstance(route, Route):
                 route = await route
+            if recipient.path and forwarding is not None and not route.hold:
+                # All that it hangs on: a list may have many members in a few domains.
+                same = (recipient.original, recipient.address.domain, route.destination)
+                if same not in rewrites:
+                    rewrites[same] = await _in_whose_name(forwarding, answerer, lease.message, recipient, route, facts)
+                route = replace(route, rewrite=rewrites[same])
         except Exception as error:
             troubles.append((recipient, error))
             continue
-        key = (route.destination, tuple(route.facts.items()), route.hold)
+        key: Any = (route.destination, tuple(route.facts.items()), route.hold)
+        if route.rewrite is not None:
+            key = (*key, route.rewrite.reverse_path, route.rewrite.author, str(route.rewrite.reason))
         groups.setdefault(key, (route, []))[1].append(recipient)
     return list(groups.values()), troubles
+
+
+async def _in_whose_name(
+    forwarding: Forwarding,
+    answerer: Answerer,
+    message: IMessage,
+    recipient: Recipient,
+    route: Route,
+    facts: dict[Any, Any],
+) -> Rewrite | None:
+    """What is changed of a message for somebody whom another address led to."""
+    asked = answerer.with_others({HeaderQuestion: lambda question: message.header()})
+    found = resolve(partial(decide_rewrite, forwarding, message.envelope, recipient, route), facts, asked)
+    return found if found is None or isinstance(found, Rewrite) else await found
 
 
 def park(lease: Lease, route: Route, recipients: Sequence[Recipient], now: int) -> Result:

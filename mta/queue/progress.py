@@ -5,7 +5,8 @@ whatever an older version or a plugin left there.
 Keys: ``reply``, ``scope``, ``host``, ``stage``, ``trouble`` (``mta.queue.trouble``) and ``tried`` of the last try;
 ``late`` (RFC 2852 mode N was told), ``warned`` (how many delay warnings were due), ``until`` (when it is given up, as
 the warning said), ``raised`` (tries at which a part of this program failed), ``since`` (its arrival lay in the
-future), ``try`` and ``look`` (it was put into the queue until ``look``, to be tried at ``try``), ``aside`` (it was set
+future), ``try`` and ``look`` (it was put into the queue until ``look``, to be tried at ``try``: where that is before,
+as soon as its destination is reached again), ``aside`` (it was set
 aside), ``taken``, ``dropped`` and ``owed`` (its status) of one that has ended and whose report is owed, ``bounce`` and
 ``via`` (an operator gave it up, or rerouted it).
 Limits: ``MAX_TEXT`` characters of a reply.
@@ -86,3 +87,9 @@ def early(recipient: Recipient, now: int) -> bool:
     """It was taken from the queue to be looked at, not yet to be tried; a change by an operator overrules that."""
     progress: Mapping[str, Any] = recipient.progress
     return "try" in progress and progress.get("look") == recipient.due and now < progress["try"]
+
+
+def put_off(recipient: Recipient) -> bool:
+    """It waits until its destination, which rested when it was due, is reached again (``mta.queue.resting``)."""
+    progress: Mapping[str, Any] = recipient.progress
+    return "try" in progress and progress.get("look") == recipient.due and progress["try"] < recipient.due

@@ -2,31 +2,31 @@
 
 Contract: a destination gets a slice only while few of its recipients wait in memory and it does not rest; a full
 active set is never filled further, and the next pass begins with who had no room.  What is due while its destination
-rests, or is paused, is looked at without an attempt (``mta.queue.untried``).  The spool is looked at when something
-falls due, when somebody says so, and at least every ``LONGEST_SLEEP`` seconds whatever the timers say: the wall clock
-may jump.
+rests is put off (``mta.queue.resting``).  What waits for one that is paused stays as it is, and is passed over; what is
+to be said of it is said by ``mta.queue.sweep``.  The spool is looked at when something falls due, when somebody says
+so, and at least every ``sleep`` seconds whatever the timers say: the wall clock may jump.
 How it fails: a spool that cannot be asked is asked again after ``TROUBLE_PAUSE``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mta.envelope import Destination
 from mta.interfaces import ISpool
+from mta.queue.passes import Passes
+from mta.queue.resting import Resting
 from mta.queue.schedule import Lane, Schedule
-from mta.queue.untried import looked_at_only
+from mta.queue.untried import Rest, looked_at_only
 from mta.reply import MailFailure
 from mta.spool.values import ID_SHIFT, Change, ChangeKind, Claim, Due, Lease, PageKey, Selection, id_text
-from mta.waiting import background
 
 log = Logger()
 
-LONGEST_SLEEP: Final = 60.0
 TROUBLE_PAUSE: Final = 5.0
 LOOK_SOON: Final = 0.5
 #: Recipients claimed at once for one destination; it gets more when it is down to a quarter of that.
@@ -35,8 +35,6 @@ LOW: Final = SLICE // 4
 DUE_PAGE: Final = 100
 #: Milliseconds between two slices of a destination that rests.
 SLICE_PAUSE: Final = 1000
-#: Seconds until the next look at what waits for a destination that is paused.
-PAUSE_LOOK: Final = 60.0
 #: A clock that is set back by so many milliseconds is minded; a message from so far ahead came by a wrong one.
 SET_BACK: Final = 600_000
 FUTURE: Final = 3_600_000
@@ -46,7 +44,7 @@ class Refill:
     """See the module's text.  ``claim`` makes the claim for a lease, ``keep`` renews those that there are, for a
     spool gives away what is over by the wall clock, ``take`` gets each lease, ``room`` is how many
     recipients the active set may hold, ``done`` is called after each look.  ``untried`` gets a lease of which not all
-    is to be tried now, with the seconds until the next look at it where its destination rests."""
+    is to be tried now, and whether its destination rests."""
 
     def __init__(
         self,
@@ -58,9 +56,10 @@ class Refill:
         claim: Callable[[], Claim],
         keep: Callable[[], Awaitable[None]],
         take: Callable[[Lease], None],
-        untried: Callable[[Lease, float], Awaitable[None]],
+        untried: Callable[[Lease, Rest | None], Awaitable[None]],
         room: Callable[[], int],
         done: Callable[[], None],
+        sleep: float,
     ) -> None:
         self._spool = spool
         self._schedule = schedule
@@ -72,40 +71,32 @@ class Refill:
         self._untried = untried
         self._room = room
         self._done = done
-        self._timer: Any = None
-        self._looking = False
-        self._again = False
-        self._running = False
+        self._sleep = sleep
+        self._passes = Passes(reactor, self._look, "claiming from the spool", TROUBLE_PAUSE)
+        #: It begins with a look; after a stop no further one begins.
+        self.start, self.stop = self._passes.start, self._passes.stop
         self._begin: Due | None = None  # where the next pass begins, so that who comes last is not always last
         self._ahead: int | None = None  # milliseconds of the wall clock over the monotonic one, at the last look
+        self.resting = Resting(
+            spool=spool,
+            schedule=schedule,
+            seconds=reactor.seconds,
+            now=now,
+            claim=claim,
+            rest=self._rests,
+            take=take,
+            untried=untried,
+            look=self.within,
+        )
         self.overflow = False  # something stayed in the spool because the active set was full
-
-    def start(self) -> None:
-        """Begin with a look."""
-        self._running = True
-        self.within(0.0)
-
-    def stop(self) -> None:
-        """No further look begins."""
-        self._running = False
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
 
     @property
     def running(self) -> bool:
-        return self._running
+        return self._passes.running
 
     def within(self, seconds: float) -> None:
         """Look into the spool so many seconds from now at the latest."""
-        if not self._running:
-            return
-        seconds = min(max(seconds, 0.0), LONGEST_SLEEP)
-        timer = self._timer
-        if timer is not None and timer.active():
-            if timer.getTime() <= self._reactor.seconds() + seconds:
-                return
-            timer.cancel()
-        self._timer = self._reactor.callLater(seconds, self._wake)
+        self._passes.within(min(seconds, self._sleep))
 
     def after(self, lane: Lane) -> None:
         """A job of this lane ended: fetch more where the spool has more."""
@@ -113,32 +104,23 @@ class Refill:
         if room_again or (lane.due_more and lane.recipients < LOW):
             self.within(0.0)
 
-    def _wake(self) -> None:
-        if self._looking:
-            self._again = True
-            return
-        self._looking = True
-        background(self._look(), "claiming from the spool")
-
-    async def _look(self) -> None:
+    async def _look(self) -> float:
         wait = TROUBLE_PAUSE
         try:
             self._schedule.wake(self._reactor.seconds())
             self.overflow = False
             await self._keep()
             await self._mind_the_clock()
-            wait = (await self._claim_due() - self._now()) / 1000
+            due = await self._claim_due()
+            await self.resting.work()
+            wait = (due - self._now()) / 1000
         except MailFailure as failure:
             log.warn("the spool could not be asked: {failure}", failure=str(failure))
-        finally:
-            self._looking = False
-            rested = self._schedule.next_wake(self._reactor.seconds())
-            if rested is not None:
-                wait = min(wait, rested - self._reactor.seconds())
-            if self._again:
-                self._again, wait = False, 0.0
-            self.within(wait)
-            self._done()
+        rested = self._schedule.next_wake(self._reactor.seconds())
+        if rested is not None:
+            wait = min(wait, rested - self._reactor.seconds())
+        self._done()
+        return min(wait, self._sleep)
 
     async def _claim_due(self) -> int:
         """Claim a slice for each destination that has something due; returns when the next falls due."""
@@ -155,14 +137,16 @@ class Refill:
         """
         begin, self._begin = self._begin, None
         before, wrapped, full = begin, begin is None, False
-        soonest, claimed = self._now() + round(LONGEST_SLEEP * 1000), 0
-        while self._running and not full:
+        soonest, claimed = self._now() + round(self._sleep * 1000), 0
+        while self.running and not full:
             page = await self._spool.due(self._now(), before, DUE_PAGE)
             for due in page:
                 if due.first_due > self._now():
                     soonest = min(soonest, due.first_due)
                 elif wrapped and begin is not None and due.first_due > begin.first_due:
                     return soonest, claimed
+                elif self._schedule.paused(due.destination):
+                    pass  # it costs no more than the question
                 elif rest := self._rests(due.destination):
                     soonest = min(soonest, await self._look_at(due.destination, rest))
                 elif self._schedule.size < self._room():
@@ -193,8 +177,6 @@ class Refill:
 
     def _rests(self, destination: Destination) -> float:
         """For how many seconds nothing may be tried there; 0: it may."""
-        if self._schedule.paused(destination):
-            return PAUSE_LOOK
         lane = self._schedule.lanes.get(destination)
         rest = 0.0 if lane is None else lane.window.rests_until - self._reactor.seconds()
         return max(rest, 1.0) if rest > 0 else 0.0
@@ -202,13 +184,15 @@ class Refill:
     async def _claim(self, destination: Destination) -> int:
         """A slice for a destination; returns how many recipients."""
         lane = self._schedule.lanes.get(destination)
-        if lane is not None and lane.recipients >= LOW:
-            lane.due_more = True  # fetched when it is low
+        probing = lane is not None and lane.window.probing
+        if lane is not None and (lane.recipients >= LOW or (probing and (lane.recipients or lane.window.active))):
+            lane.due_more = True  # fetched when it is low, or was reached
             return 0
-        claimed = await self._slice(destination)
+        most = 1 if probing else SLICE
+        claimed = await self._slice(destination, most)
         lane = self._schedule.lanes.get(destination)
         if lane is not None:
-            lane.due_more = claimed >= SLICE
+            lane.due_more = claimed >= most
         self._done()
         return claimed
 
@@ -218,15 +202,17 @@ class Refill:
         lane = self._schedule.lanes.get(destination)
         if lane is not None:
             lane.due_more = True  # fetched when it has rested
-        looked = await self._slice(destination, rest)
-        return self._now() + (SLICE_PAUSE if looked >= SLICE else round(LONGEST_SLEEP * 1000))
+        looked = await self._slice(destination, SLICE, self.resting.sweep(destination, rest))
+        return self._now() + (SLICE_PAUSE if looked >= SLICE else round(self._sleep * 1000))
 
-    async def _slice(self, destination: Destination, rest: float = 0.0) -> int:
+    async def _slice(self, destination: Destination, most: int, rest: Rest | None = None) -> int:
         owner, until = self._claim_made()
-        leases = await self._spool.claim(owner, destination, self._now(), until, SLICE)
+        leases = await self._spool.claim(owner, destination, self._now(), until, most)
         for lease in leases:
-            if rest or looked_at_only(lease, self._now()):
+            if rest is not None or looked_at_only(lease, self._now()):
                 await self._untried(lease, rest)
+                if rest is not None and rest.probe:
+                    rest = rest._replace(probe=False)  # one is enough
             else:
                 self._take(lease)
         return sum(len(lease.recipients) for lease in leases)

@@ -1,10 +1,10 @@
 """When to try again, when to warn the sender, and when to give up.  Pure.
 
 Contract: which rule counts is decided by the class of trouble and the recipient's domain at each failure, so that a
-changed configuration is in force from the next one on.  Expiry and warnings count from the arrival, or from the release
-of what was to be held (RFC 4865), and never from anything that was computed before; a sender who wants it back by a
-time (RFC 2852, mode R) has it then.  The last try falls on the moment of expiry, so that a long last step of the retry
-rule does not give up early.
+changed configuration is in force from the next one on; for warnings and the end at once (``mta.queue.sweep``).  These
+count from the arrival, or from the release of what was to be held (RFC 4865), and never from anything that was computed
+before; a sender who wants it back by a time (RFC 2852, mode R) has it then.  The last try falls on the moment of
+expiry, so that a long last step of the retry rule does not give up early.
 A clock that was wrong at the arrival does no harm: who waits is looked at every ``LONGEST_WAIT`` at least, and what
 seems to have arrived in the future counts from when that was noticed (``since``).
 All times are UTC milliseconds, all delays seconds.
@@ -60,6 +60,11 @@ class RetryRule:
         """As ``Retries``: the same for everything."""
         return self
 
+    @property
+    def ages(self) -> frozenset[float]:
+        """See ``Retries``."""
+        return frozenset((*self.warn_after, self.expire_after))
+
     def delay(self, attempts: int, random: Random) -> float:
         """Seconds from the end of try number ``attempts`` (1 for the first) to the next."""
         base = self.after[min(max(attempts, 1), len(self.after)) - 1]
@@ -88,9 +93,11 @@ class RetryRule:
         waits = (now - _begins(envelope, since)) / 1000
         return sum(1 for step in self.warn_after if step <= waits)
 
-    def look_at(self, envelope: Envelope, try_at: int, now: int, since: int = 0) -> int:
+    def look_at(
+        self, envelope: Envelope, try_at: int, now: int, since: int = 0, longest: float | None = LONGEST_WAIT
+    ) -> int:
         """When something comes next: the try, a warning before it, or the end of the longest wait."""
-        look = min(try_at, now + round(LONGEST_WAIT * 1000))
+        look = try_at if longest is None else min(try_at, now + round(longest * 1000))
         begins = _begins(envelope, since)
         for step in self.warn_after:
             moment = begins + round(step * 1000)
@@ -107,6 +114,11 @@ class Retries(Protocol):
 
     def rule(self, trouble: str, domain: str) -> RetryRule:
         """``trouble`` is a ``Trouble``, or "" where none is known; ``domain`` as by ``normal_domain``."""
+        ...
+
+    @property
+    def ages(self) -> frozenset[float]:
+        """Seconds after the arrival at which any of the rules warns or gives up."""
         ...
 
 
@@ -142,6 +154,15 @@ class RetryRules:
                     name=one.name,
                 )
         return base
+
+    @property
+    def ages(self) -> frozenset[float]:
+        """See ``Retries``."""
+        times = set(self.usual.ages).union(*(rule.ages for rule in self.classes.values()))
+        for one in self.cases:
+            times.update(one.warn_after or ())
+            times.update(() if one.expire_after is None else (one.expire_after,))
+        return frozenset(times)
 
 
 def by_class(usual: RetryRule) -> dict[str, RetryRule]:

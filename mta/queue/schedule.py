@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from mta.envelope import Destination, Scope
+from mta.queue.calendar import Calendar
 from mta.queue.lane import Job, Lane, Limit, Limited, Setback
 from mta.queue.pace import Gate, Pace
 from mta.routing.values import Route
@@ -23,6 +24,8 @@ __all__ = ["MANY", "Job", "Lane", "Limit", "Limited", "Schedule", "Setback", "St
 
 #: Once the active set is half full, no destination may have more waiting in it.
 MANY: Final = 200
+#: Seconds until a lane that was used is looked at again: may it be forgotten?
+LATER: Final = 30.0
 
 
 class Start(NamedTuple):
@@ -45,6 +48,9 @@ class Schedule:
         self._ring: deque[Lane] = deque()  # lanes that have jobs and may have a slot
         self._timed: list[tuple[float, int, Gate]] = []  # when the next may go through a gate that holds somebody up
         self._serial = 0
+        self._rests = Calendar()  # when the rest of a lane ends
+        self._looks = Calendar()  # when a lane is looked at: it may be forgotten
+        self.rested: list[Destination] = []  # whose rest ended; for ``mta.queue.resting``, which empties it
         self.size = 0
 
     def add(self, job: Job) -> Lane:
@@ -53,6 +59,7 @@ class Schedule:
         lane = self.lanes.get(destination)
         if lane is None:
             lane = self.lanes[destination] = self._new_lane(job.route)
+            self._looks.set(lane, 0.0)
         elif lane.new_limit:
             lane.new_limit, lane.window.limit = False, self._limit_of(job.route)
         lane.push(job)
@@ -119,6 +126,8 @@ class Schedule:
         """
         lane = start.lane
         rest = lane.window.release(start.token, scope, now)
+        if rest:
+            self._rests.set(lane, lane.window.rests_until)
         lane.service.active -= 1
         lane.setback = setback
         if start.gates or through or refused:
@@ -221,13 +230,15 @@ class Schedule:
 
     def wake(self, now: float) -> None:
         """Lanes whose rest is over take part again; lanes of which nothing need be known are dropped."""
-        for destination, lane in list(self.lanes.items()):
+        for lane in self._rests.due(now):
+            self.rested.append(lane.destination)
+            self._list(lane)
+        for lane in self._looks.due(now):
             lane.tick(now)
-            if lane.recipients:
-                if now >= lane.window.rests_until:
-                    self._list(lane)
-            elif lane.idle(now):
-                del self.lanes[destination]
+            if lane.recipients or not lane.idle(now):
+                self._looks.set(lane, max(now + LATER, lane.kept_until))
+            elif self.lanes.get(lane.destination) is lane:
+                del self.lanes[lane.destination]
         self.pace.tick(now)
         self._stir_all(self.pace.gates(), now)
 
@@ -240,7 +251,7 @@ class Schedule:
         self._timed.clear()
         for lane in self.lanes.values():
             lane.new_limit = True
-            lane.window.end_rest()
+            self.end_rest(lane)
             lane.gates = self.pace.for_destination(lane.destination)
             lane.service = self.pace.for_service(lane.destination.service)
             if lane.own is not None:
@@ -249,6 +260,11 @@ class Schedule:
                 lane.parked.timed = False
                 lane.parked, lane.listed = None, False
                 self._list(lane)
+
+    def end_rest(self, lane: Lane) -> None:
+        """What made it rest may be mended: at the next ``wake`` it takes part again."""
+        lane.window.end_rest()
+        self._rests.set(lane, 0.0)
 
     def crowded(self, destination: Destination, now: float, room: int) -> bool:
         """Should no more for this destination be kept in memory?  ``room`` is how many recipients all may have.
@@ -281,8 +297,7 @@ class Schedule:
 
     def next_wake(self, now: float) -> float | None:
         """When the first resting lane may be tried again (monotonic seconds)."""
-        times = [lane.window.rests_until for lane in self.lanes.values() if lane.window.rests_until > now]
-        return min(times, default=None)
+        return self._rests.first()
 
     def _list(self, lane: Lane) -> None:
         if lane.recipients and not lane.listed:

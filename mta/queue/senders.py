@@ -1,6 +1,6 @@
-"""Whose mail it is, and how much of the active set each may have.  Pure.
+"""How much of the active set each sender may have.  Pure.
 
-Contract: ``sender_of`` tells apart those between whom the queue is fair.  ``Shares`` lets a sender of whom ``FEW``
+Contract: ``Shares`` lets a sender (``mta.sender``) of whom ``FEW``
 recipients are in memory always have more; one with more than that may have no more than is still free.  So one flood
 takes at most half of the active set, two of them two thirds, and there is room for a single message to go at once.
 Nothing is counted while less than half is taken: most mail costs nothing here.
@@ -11,28 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mta.address import client_key
-from mta.envelope import Envelope, Right
+from mta.sender import sender_of
 from mta.spool.values import Lease
 
 #: Recipients of one sender that are never too many.
 FEW: Final = 200
 #: The same for a destination that has too much in memory already.
 LITTLE: Final = 10
-#: What stands behind one of these in a local part differs between messages of one sender (VERP, subaddresses).
-_DETAIL: Final = str.maketrans("+=-", "+++")
-
-
-def sender_of(envelope: Envelope) -> str:
-    """The login; of those who may send anywhere because of where they are, the reverse-path without its detail: one
-    machine has many programs; of a stranger, whose reverse-path may be anything, the client's address."""
-    origin = envelope.origin
-    if origin.login:
-        return origin.login
-    if envelope.reverse_path is None or Right.NETWORK not in envelope.rights:
-        return client_key(origin.client)
-    path = envelope.reverse_path
-    return f"{path.local.translate(_DETAIL).partition('+')[0]}@{path.domain}"
 
 
 class Shares:

@@ -10,14 +10,11 @@ of one thing is some small multiple of ``QUANTUM``.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from mta.sender import QUANTUM, SHARE
 
 T = TypeVar("T")
-
-#: Recipients of one sender before it is the next one's turn.
-QUANTUM: Final = 10
-#: One of so many is taken from the lower priorities.
-SHARE: Final = 8
 
 
 class Turns(Generic[T]):

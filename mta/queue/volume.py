@@ -17,8 +17,8 @@ from twisted.logger import Logger
 
 from mta.envelope import Envelope
 from mta.interfaces import ISpool
-from mta.queue.senders import sender_of
 from mta.reply import MailFailure, Reply
+from mta.sender import sender_of
 from mta.spool.values import Result
 from mta.waiting import background
 

@@ -26,6 +26,7 @@ from mta.routing.values import (
     Needs,
     Question,
     TableQuestion,
+    TxtQuestion,
 )
 from mta.waiting import as_deferred, step
 
@@ -36,14 +37,25 @@ R = TypeVar("R")
 ROUNDS: Final = 40
 
 
+_NONE: Final[Mapping[type, Callable[[Any], Any]]] = {}
+
+
 class Answerer:
-    """Where questions are answered: the tables of the configuration by name, and DNS."""
+    """Where questions are answered: the tables of the configuration by name, DNS, and what else is there."""
 
-    __slots__ = ("_resolver", "_tables")
+    __slots__ = ("_others", "_resolver", "_tables")
 
-    def __init__(self, tables: Mapping[str, ITable], resolver: IResolver) -> None:
+    def __init__(
+        self, tables: Mapping[str, ITable], resolver: IResolver, others: Mapping[type, Callable[[Any], Any]] = _NONE
+    ) -> None:
+        """``others``: who answers further kinds of questions, as ``ask`` does."""
         self._tables = tables
         self._resolver = resolver
+        self._others = others
+
+    def with_others(self, others: Mapping[type, Callable[[Any], Any]]) -> Answerer:
+        """One that answers these too."""
+        return Answerer(self._tables, self._resolver, {**self._others, **others})
 
     def ask(self, question: Question) -> Maybe[Any]:
         """The answer, or an awaitable of it.  Both may fail."""
@@ -56,7 +68,12 @@ class Answerer:
             return self._resolver.mx(question.domain)
         if isinstance(question, AddressQuestion):
             return self._resolver.addresses(question.host)
-        raise TypeError(f"no such kind of question: {question!r}")
+        if isinstance(question, TxtQuestion):
+            return self._resolver.txt(question.name)
+        other = self._others.get(type(question))
+        if other is None:
+            return CannotKnow(f"nobody here can answer {question!r}")
+        return other(question)
 
 
 def resolve(
@@ -98,7 +115,7 @@ def _start(
     for question in needs.questions:
         try:
             answer = answerer.ask(question)
-            if answer is None or isinstance(answer, str | Answer | CannotKnow):
+            if answer is None or isinstance(answer, str | bytes | int | Answer | CannotKnow):
                 facts[question] = answer
             else:
                 waiting.append((question, as_deferred(answer)))

@@ -1,59 +1,75 @@
 """Expansion: where an accepted address leads, decided once at acceptance.
 
-What it is: a walk from the address over steps (``STEPS``: postmaster, aliases) to addresses that lead nowhere
-else.  Every address is visited once, so loops end by themselves and nobody gets a message twice; a loop from
-which nothing else leads out is 554 5.4.6 (RFC 5321 6.3).
+What it is: a walk from the address over steps (``mta.routing.steps``) to addresses that lead nowhere else, and to
+places (commands, files, lists).  Every address is visited once, so loops end by themselves and nobody gets a
+message twice; a loop from which nothing else leads out is 554 5.4.6 (RFC 5321 6.3).
 How it fails: ``TemporaryFailure`` where a table cannot answer (451 4.3.0), where an alias is not well formed
 (451 4.3.5: a mistake in a table never bounces mail) or the leaves are too many (452 4.5.3);
-``PermanentFailure`` for loops and chains over ``max_depth``.
+``PermanentFailure`` for loops and chains over ``max_depth``, and for who has left or moved (550, 551).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from mta import events
 from mta.address import Address
+from mta.envelope import Destination
 from mta.events import Event
-from mta.reply import PermanentFailure, Reply, TemporaryFailure
-from mta.routing.aliases import parse_targets
-from mta.routing.keys import fold
-from mta.routing.lookup import cannot_know, look
-from mta.routing.rules import DomainRule, RoutingRules
-from mta.routing.values import CannotKnow, Expansion, Facts, Needs, Question
+from mta.reply import MailFailure, PermanentFailure, Reply, TemporaryFailure
+from mta.routing.ours import NO_MAILBOX, Standing, exact, has_mailbox, identity
+from mta.routing.rules import RoutingRules
+from mta.routing.steps import STEPS, Place, Step
+from mta.routing.values import Expansion, Facts, Needs, Question, Target
 
 LOOP: Final = Reply.of(554, "5.4.6", "The address leads back to itself")
 TOO_DEEP: Final = Reply.of(554, "5.4.6", "The address leads on over too many steps")
 TOO_MANY: Final = Reply.of(452, "4.5.3", "The address leads to too many recipients")
-BAD_ALIAS: Final = Reply.of(451, "4.3.5", "The address is not well configured here, please try again later")
 
-
-class Step(NamedTuple):
-    """An address leads on: by which rule, and where to."""
-
-    rule: str
-    targets: tuple[Address, ...]
-
-
-Stepper = Callable[[RoutingRules, Address, Facts], Step | Needs | None]
+#: Steps to another name of the same person.
+_NO_SECRET: Final = ("alias-domain:", "subaddress:")
+#: What tells one target from another: two at places are the same only at the same place.
+Same = tuple[Address, Destination | None]
 
 
 def expand(rules: RoutingRules, recipient: Address, facts: Facts) -> Expansion | Needs:
     """See the module's text."""
     if recipient.domain and recipient.domain not in rules.domains:
-        return Expansion(targets=((recipient, ()),))  # what most relayed mail comes to
+        return Expansion(targets=(Target(recipient),))  # what most relayed mail comes to
+    if _is_mailbox(rules, recipient, facts):
+        return Expansion(targets=(Target(recipient),))  # and most of what ends here
     walk = _Walk(rules, facts)
-    walk.run(recipient)
+    try:
+        walk.run(recipient)
+        return _result(rules, recipient, walk)
+    except MailFailure as failure:
+        failure.steps = tuple(walk.reasons)
+        raise
+
+
+def _result(rules: RoutingRules, recipient: Address, walk: _Walk) -> Expansion | Needs:
+    """Where the walk has led."""
     if walk.questions:
         return Needs(tuple(walk.questions))
     if not walk.leaves:
         # RFC 5321 4.5.1: mail to postmaster is never refused; it waits until the configuration is mended.
         if not recipient.is_postmaster:
+            if walk.left:
+                raise PermanentFailure(NO_MAILBOX, f"{recipient} leads only to {walk.left}, who has left")
             raise PermanentFailure(LOOP, f"{recipient} leads only back to itself")
-        walk.leaves[rules.postmaster] = (rules.postmaster, ())
-    return Expansion(targets=tuple(walk.leaves.values()), reasons=tuple(walk.reasons))
+        return Expansion(targets=(Target(rules.postmaster),), reasons=tuple(walk.reasons))
+    return Expansion(targets=tuple(walk.leaves.values()), reasons=tuple(walk.reasons), told=walk.told)
+
+
+def _is_mailbox(rules: RoutingRules, address: Address, facts: Facts) -> bool:
+    """Nothing but that, which saves the walk; False: the walk tells."""
+    rule = rules.domains[address.domain] if address.domain else None
+    if rule is None or rule.mailboxes is None or rule.relay or rule.lists or rule.dot_forward:
+        return False
+    if rules.srs is not None and rules.srs.domain == address.domain:
+        return False
+    return exact(rule, address, facts) is Standing.MAILBOX
 
 
 class _Walk:
@@ -63,10 +79,12 @@ class _Walk:
         self._rules = rules
         self._facts = facts
         self._todo: deque[tuple[Address, tuple[str, ...]]] = deque()
-        self._seen: set[Address] = set()
-        self.leaves: dict[Address, tuple[Address, tuple[str, ...]]] = {}
+        self._seen: set[Same] = set()
+        self.leaves: dict[Same, Target] = {}
         self.reasons: list[Event] = []
         self.questions: dict[Question, None] = {}
+        self.told: Reply | None = None
+        self.left: Address | None = None  # one that leads nowhere any more
 
     def run(self, recipient: Address) -> None:
         self._push(recipient, ())
@@ -76,7 +94,7 @@ class _Walk:
             if isinstance(step, Needs):
                 self.questions.update(dict.fromkeys(step.questions))
             elif step is None:
-                self._leaf(address, path)
+                self._leaf(Target(address, path))
             else:
                 self._follow(address, path, step)
 
@@ -88,17 +106,32 @@ class _Walk:
         return None
 
     def _follow(self, address: Address, path: tuple[str, ...], step: Step) -> None:
-        targets = [str(target) for target in step.targets]
-        self.reasons.append(events.EXPANDED(address=str(address), targets=targets, rule=step.rule))
+        targets = [str(target.destination if isinstance(target, Place) else target) for target in step.targets]
+        self.reasons.append(events.EXPANDED(address=str(address), targets=targets, rule=step.rule, table=step.table))
+        if step.reply is not None or not step.targets:
+            self._tell(address, path, step)
         path = (*path, f"{step.rule}:{address}")
         if len(path) > self._rules.max_depth:
             raise PermanentFailure(TOO_DEEP, " ".join(path))
         here = identity(self._rules, address)
         for target in step.targets:
-            if identity(self._rules, target) == here:
+            if isinstance(target, Place):
+                self._count((here, target.destination))
+                self._leaf(Target(address, path, target.destination, target.hold))
+            elif identity(self._rules, target) == here:
                 self._names_itself(target, path)
             else:
                 self._push(target, path)
+
+    def _tell(self, address: Address, path: tuple[str, ...], step: Step) -> None:
+        """To the sender, where it is no secret that the address leads here (RFC 5321 3.4)."""
+        hidden = any(not one.startswith(_NO_SECRET) for one in path)
+        if not step.targets:
+            if not hidden and step.reply is not None and not address.is_postmaster:
+                raise PermanentFailure(step.reply, f"{address} by {step.table}")
+            self.left = address
+        elif not hidden:
+            self.told = step.reply
 
     def _names_itself(self, address: Address, path: tuple[str, ...]) -> None:
         """An alias that has its own name among its targets: a copy into the mailbox, where there is one."""
@@ -106,76 +139,20 @@ class _Walk:
         if isinstance(known, Needs):
             self.questions.update(dict.fromkeys(known.questions))
         elif known:
-            self._leaf(address, path)
+            self._leaf(Target(address, path))
 
     def _push(self, address: Address, path: tuple[str, ...]) -> None:
-        same = identity(self._rules, address)
-        if same not in self._seen:
-            self._seen.add(same)
-            if len(self._seen) > self._rules.max_targets:
-                raise TemporaryFailure(TOO_MANY, f"over {self._rules.max_targets} addresses")
+        if self._count((identity(self._rules, address), None)):
             self._todo.append((address, path))
 
-    def _leaf(self, address: Address, path: tuple[str, ...]) -> None:
-        self.leaves.setdefault(identity(self._rules, address), (address, path))
+    def _count(self, same: Same) -> bool:
+        """Is it new?"""
+        if same in self._seen:
+            return False
+        self._seen.add(same)
+        if len(self._seen) > self._rules.max_targets:
+            raise TemporaryFailure(TOO_MANY, f"over {self._rules.max_targets} addresses")
+        return True
 
-
-def identity(rules: RoutingRules, address: Address) -> Address:
-    """Addresses of ours are the same without regard to case; of others we do not know (RFC 5321 2.4)."""
-    if address.domain in rules.domains:
-        return Address(fold(address.local), address.domain)
-    return address
-
-
-def has_mailbox(rules: RoutingRules, address: Address, facts: Facts) -> bool | Needs:
-    """Is there a mailbox of that name, as far as we are its end?  Raises ``TemporaryFailure``."""
-    rule = _ours(rules, address)
-    if rule is None:
-        return False
-    if rule.mailboxes is None:
-        return rule.takes_all
-    found = look(rule.mailboxes, address, facts)
-    if isinstance(found, Needs):
-        return found
-    if isinstance(found, CannotKnow):
-        raise cannot_know(rule.mailboxes, found)
-    return found is not None
-
-
-def _ours(rules: RoutingRules, address: Address) -> DomainRule | None:
-    rule = rules.domains.get(address.domain)
-    return None if rule is None or rule.relay else rule
-
-
-def _alias(rules: RoutingRules, address: Address, facts: Facts) -> Step | Needs | None:
-    rule = _ours(rules, address)
-    if rule is None or rule.aliases is None:
-        return None
-    found = look(rule.aliases, address, facts)
-    if found is None or isinstance(found, Needs):
-        return found
-    if isinstance(found, CannotKnow):
-        raise cannot_know(rule.aliases, found)
-    try:
-        return Step("alias", parse_targets(found, address.domain))
-    except ValueError as error:
-        raise TemporaryFailure(BAD_ALIAS, f"alias {address} in {rule.aliases}: {error}") from error
-
-
-def _postmaster(rules: RoutingRules, address: Address, facts: Facts) -> Step | Needs | None:
-    """RFC 5321 4.5.1: ``postmaster`` alone, and at a domain of ours that has no such mailbox."""
-    if not address.is_postmaster or address == rules.postmaster:
-        return None
-    if address.domain:
-        if _ours(rules, address) is None:
-            return None
-        known = has_mailbox(rules, address, facts)
-        if isinstance(known, Needs):
-            return known
-        if known:
-            return None
-    return Step("postmaster", (rules.postmaster,))
-
-
-#: The ways in which an address can lead on, in the order in which they are tried.
-STEPS: Final[tuple[Stepper, ...]] = (_alias, _postmaster)
+    def _leaf(self, target: Target) -> None:
+        self.leaves.setdefault((identity(self._rules, target.address), target.destination), target)

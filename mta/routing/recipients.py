@@ -9,12 +9,13 @@ How it fails: ``MailFailure`` with the reply for the whole message, where a tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from mta import events
 from mta.address import Address
-from mta.envelope import Recipient
+from mta.envelope import Destination, Recipient
 from mta.events import Event
 from mta.interfaces import IRouter
 from mta.routing.ask import Answerer, resolve
@@ -52,7 +53,7 @@ async def lead(
 ) -> Leads:
     """Expand and route; see the module's text.  ``now`` is UTC milliseconds; ``due`` when they are (0: now)."""
     due = due or now
-    recipients: dict[Address, Recipient] = {}
+    recipients: dict[tuple[Address, Destination | None], Recipient] = {}
     expanded: dict[Address, Forward] = {}
     routes: list[Route] = []
     told: list[Event] = []
@@ -66,18 +67,20 @@ async def lead(
             # RFC 3461 5.2.7.3 (c)
             expanded[router.identity(original)] = Forward(original, orcpt, notify)
             notify = _without_success(notify)
-        for address, path in expansion.targets:
-            identity = router.identity(address)
-            if identity in recipients:
+        for address, path, destination, hold in expansion.targets:
+            same = (router.identity(address), destination)
+            if same in recipients:
                 continue
             number = len(recipients)
-            route = resolve(partial(router.route, address, None), facts, answerer)
+            route = resolve(partial(router.route, address, destination), facts, answerer)
             if not isinstance(route, Route):
                 route = await route
+            if hold:
+                route = replace(route, hold=hold)
             if number < MAX_TOLD:
                 told.append(_routed(number, address, route, now))
             routes.append(route)
-            recipients[identity] = Recipient(
+            recipients[same] = Recipient(
                 id=number,
                 address=address,
                 original=original,

@@ -9,6 +9,7 @@ from a mailbox table after acceptance is held with the reason, never bounced.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -19,19 +20,27 @@ from mta.address import Address
 from mta.envelope import Destination, Right
 from mta.events import Event
 from mta.interfaces import IRouter
+from mta.lists.values import SERVICE as LIST
+from mta.lists.values import ListRule
 from mta.reply import MailFailure, Reply
 from mta.routing import expand as expansion
 from mta.routing.lookup import cannot_know, look
+from mta.routing.ours import NO_MAILBOX, Standing, exact, identity, in_table, untagged
 from mta.routing.patterns import DomainPatterns
+from mta.routing.quota import over_quota
 from mta.routing.rules import DomainRule, RoutingRules
-from mta.routing.values import EXPANSION, Admission, CannotKnow, Expansion, Facts, Needs, Question, Route
+from mta.routing.srs import NOT_A_REPORT, is_srs
+from mta.routing.values import Admission, CannotKnow, Expansion, Facts, Needs, Route, is_place
 
 NO_RELAY: Final = Reply.of(550, "5.7.1", "Relaying denied: this address is not ours and you may not send to it")
-NO_MAILBOX: Final = Reply.of(550, "5.1.1", "No such mailbox here")
+#: RFC 7504; RFC 7505 4.1.
+TAKES_NONE: Final = Reply.of(556, "5.1.10", "This domain takes no mail")
 NO_ROUTING: Final = Reply.of(550, "5.7.1", "Relaying denied: no routing in the local part")
 
 #: Routes to domains of others that a router remembers: they depend on the domain alone.
 REMEMBERED: Final = 4000
+NOTHING: Final[Mapping[str, str]] = {}
+_RETURN_PATH: Final = (events.RULE(rule="a return path that we made (SRS)"),)
 #: Sendmail's and UUCP's ways to write a further hop into a local part (RFC 5321 appendix C speaks of them).
 _ROUTING_SIGNS: Final = frozenset("@%!")
 
@@ -56,6 +65,8 @@ class Router:
     def admit(self, recipient: Address, rights: frozenset[Right], facts: Facts) -> Admission | Needs:
         """See ``IRouter``."""
         rule = self.rules.domains.get(recipient.domain)
+        if rule is not None and rule.null:
+            return Admission(reply=TAKES_NONE, reasons=self._reasons[rule.name])
         if recipient.is_postmaster and (rule is not None or not recipient.domain):
             # RFC 5321 4.5.1: whatever the tables say, or cannot say.
             return Admission(reply=None, reasons=(events.RULE(rule="postmaster is always taken"),), known=True)
@@ -81,35 +92,67 @@ class Router:
         return self._taken(rule, known=True) if found is not None else Admission(reply=NO_MAILBOX)
 
     def _admit_ours(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
-        alias = mailbox = None
-        questions: tuple[Question, ...] = ()
-        if rule.aliases is not None:
-            alias = look(rule.aliases, recipient, facts)
-            if isinstance(alias, Needs):
-                questions, alias = alias.questions, None
-            elif isinstance(alias, CannotKnow):
-                return _refused(cannot_know(rule.aliases, alias))
-        if alias is not None:
-            # An alias that cannot be followed is told now, not after the data.
-            try:
-                leads = expansion.expand(self.rules, recipient, facts)
-            except MailFailure as failure:
-                return _refused(failure)
-            return leads if isinstance(leads, Needs) else self._taken(rule, known=True)
-        if rule.mailboxes is not None:
-            mailbox = look(rule.mailboxes, recipient, facts)
-            if isinstance(mailbox, Needs):
-                return Needs((*questions, *mailbox.questions))
-        if questions:
-            return Needs(questions)
-        if isinstance(mailbox, CannotKnow):
-            return _refused(cannot_know(rule.mailboxes or "", mailbox))
-        if mailbox is None and not rule.takes_all:
-            return Admission(reply=NO_MAILBOX)
-        return self._taken(rule, known=mailbox is not None)
+        srs = self.rules.srs
+        if srs is not None and recipient.domain == srs.domain and is_srs(recipient.local):
+            return self._admit_return_path(recipient, facts)
+        if rule.alias_of:
+            return self.admit(Address(recipient.local, rule.alias_of), frozenset(), facts)
+        try:
+            standing: Standing | Needs = exact(rule, recipient, facts)
+            if standing is Standing.MAILBOX and not rule.dot_forward:
+                return self._into_mailbox(recipient, rule, facts)
+            if isinstance(standing, Needs):
+                return standing
+            if standing not in (Standing.LEADS, Standing.MAILBOX):
+                tagged = untagged(rule, recipient, facts)
+                if isinstance(tagged, Needs):
+                    return tagged
+                if tagged is not None:
+                    standing = tagged.standing
+            if standing is not Standing.LEADS and not (rule.dot_forward and standing is not Standing.UNKNOWN):
+                if standing is Standing.UNKNOWN and rule.catch_all is None:
+                    return Admission(reply=NO_MAILBOX)
+                if standing is Standing.MAILBOX:
+                    return self._into_mailbox(recipient, rule, facts)
+                return self._taken(rule)
+            # An address that cannot be followed is told now, not after the data.
+            leads = expansion.expand(self.rules, recipient, facts)
+            if isinstance(leads, Needs):
+                return leads
+            if standing is Standing.MAILBOX and any(target.address == recipient for target in leads.targets):
+                return self._into_mailbox(recipient, rule, facts)
+        except MailFailure as failure:
+            return _refused(failure)
+        places = (target.destination for target in leads.targets if target.destination is not None)
+        lists = tuple(found for place in places if (found := self.rules.list_at(place)) is not None)
+        return self._taken(rule, known=True, told=leads.told, lists=lists)
 
-    def _taken(self, rule: DomainRule, known: bool = False) -> Admission:
-        return Admission(reply=None, reasons=self._reasons[rule.name], known=known)
+    def _into_mailbox(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
+        """Raises ``TemporaryFailure``."""
+        if rule.quota is not None:
+            route = self.route(recipient, None, facts)
+            full = route if isinstance(route, Needs) else over_quota(rule, recipient, route, facts)
+            if isinstance(full, Needs):
+                return full
+            if full is not None:
+                return Admission(reply=full, reasons=self._reasons[rule.name], known=True)
+        return self._taken(rule, known=True)
+
+    def _admit_return_path(self, recipient: Address, facts: Facts) -> Admission | Needs:
+        """One of SRS: that a key of ours has signed it is the permission."""
+        try:
+            leads = expansion.expand(self.rules, recipient, facts)
+        except MailFailure as failure:
+            return _refused(failure)
+        if isinstance(leads, Needs):
+            return leads
+        only_null = None if self.rules.srs_from_any else NOT_A_REPORT
+        return Admission(reply=None, reasons=_RETURN_PATH, known=True, only_null=only_null)
+
+    def _taken(
+        self, rule: DomainRule, known: bool = False, told: Reply | None = None, lists: tuple[ListRule, ...] = ()
+    ) -> Admission:
+        return Admission(reply=None, reasons=self._reasons[rule.name], known=known, told=told, lists=lists)
 
     # --- at acceptance -------------------------------------------------------------------------------------
 
@@ -119,14 +162,14 @@ class Router:
 
     def identity(self, address: Address) -> Address:
         """See ``IRouter``."""
-        return expansion.identity(self.rules, address)
+        return identity(self.rules, address)
 
     # --- at each attempt -----------------------------------------------------------------------------------
 
     def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
         """See ``IRouter``.  The next hop is the recipient's domain; a service may have a host of its own."""
-        if waiting is not None and waiting.service == EXPANSION.service:
-            return Route(destination=EXPANSION)
+        if waiting is not None and is_place(waiting):
+            return self._place(waiting)
         rule = self.rules.domains.get(address.domain)
         if rule is None:
             key = (address.domain, waiting.service if waiting else "")
@@ -134,36 +177,63 @@ class Router:
             if known is None:
                 if len(self._elsewhere) >= REMEMBERED:
                     self._elsewhere.clear()
-                known = self._elsewhere[key] = self._route(address, waiting, None, "", "")
+                known = self._elsewhere[key] = self._route(address, waiting, None)
             return known
-        value, hold = "", ""
-        if not rule.relay and rule.mailboxes is not None:
-            found = look(rule.mailboxes, address, facts)
-            if isinstance(found, Needs):
-                return found
-            if isinstance(found, CannotKnow):
-                raise cannot_know(rule.mailboxes, found)
-            if found is None:
+        if rule.relay or (rule.mailboxes is None and rule.services is None):
+            return self._route(address, waiting, rule)
+        return self._route_mailbox(address, waiting, rule, facts)
+
+    def _route_mailbox(
+        self, address: Address, waiting: Destination | None, rule: DomainRule, facts: Facts
+    ) -> Route | Needs:
+        found: dict[str, str] = {}
+        hold, base = "", address
+        if rule.mailboxes is not None:
+            value = in_table(rule.mailboxes, address, facts)
+            if value is None:
+                tagged = untagged(rule, address, facts)
+                if isinstance(tagged, Needs):
+                    return tagged
+                if tagged is not None:
+                    base = tagged.base
+                    found = {"local_part": base.local, "tag": tagged.tag}
+                    value = in_table(rule.mailboxes, base, facts)
+            if isinstance(value, Needs):
+                return value
+            if value is None:
                 hold = f"the mailbox is not in {rule.mailboxes}"
-            else:
-                value = found
-        return self._route(address, waiting, rule, value, hold)
+            elif value:
+                found["mailbox"] = value
+        own = in_table(rule.services, base, facts) if rule.services is not None else None
+        if isinstance(own, Needs):
+            return own
+        return self._route(address, waiting, rule, found, hold, own or "")
+
+    def _place(self, waiting: Destination) -> Route:
+        """It was decided at acceptance, and stays so; held while there is no such service."""
+        hold = "" if waiting.service in self.rules.places else f"there is no delivery service {waiting.service}"
+        if waiting.service == LIST and self.rules.list_at(waiting) is None:
+            hold = f"there is no list {waiting.next_hop} in the configuration"
+        return Route(destination=waiting, hold=hold)
 
     def _route(
-        self, address: Address, waiting: Destination | None, rule: DomainRule | None, value: str, hold: str
+        self,
+        address: Address,
+        waiting: Destination | None,
+        rule: DomainRule | None,
+        found: Mapping[str, str] = NOTHING,
+        hold: str = "",
+        own: str = "",
     ) -> Route:
-        service, reason, trouble = self._service(address, waiting.service if waiting else "", rule)
+        service, reason, trouble = self._service(address, waiting.service if waiting else "", rule, own)
         if not trouble and service not in self.rules.services:
             trouble = f"the delivery service {service} is not in the configuration"
         return Route(
-            destination=Destination(service, address.domain),
-            reasons=(reason,),
-            hold=trouble or hold,
-            facts={"mailbox": value} if value else {},
+            destination=Destination(service, address.domain), reasons=(reason,), hold=trouble or hold, facts=found
         )
 
-    def _service(self, address: Address, before: str, rule: DomainRule | None) -> tuple[str, Event, str]:
-        """The service, the rule that chose it, and why it cannot be used after all."""
+    def _service(self, address: Address, before: str, rule: DomainRule | None, own: str) -> tuple[str, Event, str]:
+        """The service (``own``: that of the mailbox), the rule that chose it, and why it cannot be used after all."""
         domain = address.domain
         waits = before or self.rules.default
         # What was delivered here and is no longer ours must not leave by a route for everything.
@@ -173,6 +243,10 @@ class Router:
                 return service, reason, ""
         if rule is not None:
             reason = self._reasons[rule.name][0]
+            if rule.null or rule.alias_of:
+                return waits, reason, f"the domain {domain} has no mailboxes of its own"
+            if own:
+                return own, events.RULE(rule=f"{address} in {rule.services}"), ""
             if rule.deliver:
                 return rule.deliver, reason, ""
             if not rule.relay:

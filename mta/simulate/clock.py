@@ -22,10 +22,10 @@ _SPARE: Final = 100
 
 @implementer(IReactorTime)
 class EventClock:
-    """See the module's text.  ``steps`` counts the calls that were made."""
+    """See the module's text.  ``time`` is now; ``steps`` counts the calls that were made."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self._now = seconds
+        self.time = seconds
         self._calls: list[tuple[float, int, DelayedCall]] = []
         self._order = 0
         self._cancelled = 0
@@ -33,11 +33,11 @@ class EventClock:
 
     def seconds(self) -> float:
         """See ``IReactorTime``."""
-        return self._now
+        return self.time
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
         """See ``IReactorTime``."""
-        call = DelayedCall(self._now + delay, callable, args, kwargs, self._cancel, self._push, self.seconds)
+        call = DelayedCall(self.time + delay, callable, args, kwargs, self._cancel, self._push, self.seconds)
         self._push(call)
         return call
 
@@ -57,11 +57,11 @@ class EventClock:
                 call.activate_delay()
                 self._push(call)
             else:
-                self._now = max(self._now, at)
+                self.time = max(self.time, at)
                 self.steps += 1
                 call.called = 1
                 call.func(*call.args, **call.kw)
-        self._now = max(self._now, until)
+        self.time = max(self.time, until)
 
     def _push(self, call: DelayedCall) -> None:
         self._order += 1

@@ -27,7 +27,7 @@ from mta.interfaces import IMessage, IRouter
 from mta.queue.conclude import Report
 from mta.queue.manager import Manager, Setup
 from mta.routing.ask import Answerer
-from mta.routing.values import Admission, Expansion, Facts, Needs, Route
+from mta.routing.values import Admission, Expansion, Facts, Needs, Route, Target
 from mta.simulate.assume import Assumptions
 from mta.simulate.clock import EventClock
 from mta.simulate.delivery import SimulatedDelivery
@@ -36,6 +36,8 @@ from mta.simulate.spool import SimulatedSpool
 from mta.simulate.tally import Tally
 from mta.spool.values import Result
 
+#: Seconds; half of the time in which leases must be renewed.  This clock does not jump.
+HEARTBEAT: Final = 300.0
 #: The fake monotonic clock does not begin at 0, as no real one does.
 _BEGIN: Final = 1000.0
 _EMPTY_BODY: Final = b"\r\n"
@@ -51,7 +53,7 @@ class Standing:
 
     def expand(self, recipient: Address, facts: Facts) -> Expansion | Needs:
         """See ``IRouter``."""
-        return Expansion(targets=((recipient, ()),))
+        return Expansion(targets=(Target(recipient),))
 
     def identity(self, address: Address) -> Address:
         """See ``IRouter``."""
@@ -65,7 +67,7 @@ class Standing:
 class Simulation:
     """See the module's text.  ``start`` is UTC milliseconds: when the simulated time begins."""
 
-    def __init__(self, rules: Rules, assumptions: Assumptions, *, start: int, seed: int = 1, grain: int = 1) -> None:
+    def __init__(self, rules: Rules, assumptions: Assumptions, *, start: int, seed: int = 1, grain: int = 0) -> None:
         self.clock = EventClock(_BEGIN)
         self.tally = Tally()
         self.start = start
@@ -92,16 +94,16 @@ class Simulation:
             now=self.now,
             random=Random(seed),  # noqa: S311  # jitter, not a secret
             emit=self._emit,
+            heartbeat=HEARTBEAT,
         )
 
     def now(self) -> int:
         """UTC milliseconds of the fake clock."""
-        return self.start + round(self.elapsed * 1000)
+        return self.start + round((self.clock.time - _BEGIN) * 1000)
 
-    @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return self.clock.seconds() - _BEGIN
+        return self.clock.time - _BEGIN
 
     def add(self, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         """A message that waits, with its age, due times and what was said at the last tries."""
@@ -117,14 +119,14 @@ class Simulation:
         """So long; once for each simulation."""
         self.manager.start()
         self.clock.run(_BEGIN + seconds)
-        self.tally.close(self.spool.waiting())
+        self.tally.close(self.spool.places())
         return self.tally
 
     async def report(self, message: IMessage, ended: Sequence[Ended], now: int) -> Report:
         """See ``mta.queue.conclude.Reporter``."""
         plan = decide(message.envelope, ended, self._rules.postmaster, now, self._rules.strangers)
         for notice in plan.notices:
-            self.tally.notice(notice.kind.value, notice.ended[0][0].destination, self.elapsed)
+            self.tally.notice(notice.kind.value, notice.ended[0][0].destination, self.elapsed())
         return Report(hold=plan.hold)
 
     def _service(self, name: str) -> SimulatedDelivery:
@@ -136,14 +138,14 @@ class Simulation:
                 limits,
                 self._assumptions,
                 reactor=self.clock,
-                elapsed=lambda: self.elapsed,
+                elapsed=self.elapsed,
                 now=self.now,
                 tally=self.tally,
             )
         return service
 
     def _written(self, result: Result) -> None:
-        self.tally.result(result, self.elapsed)
+        self.tally.result(result, self.elapsed())
 
     def _emit(self, event: Event, id: str) -> None:
         self.rests += event.code == "suspended"

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from mta.envelope import Recipient
 from mta.simulate.engine import Simulation
-from mta.spool.reader import SpoolReader
 from mta.spool.values import Damaged, PageKey, Selection
+from mta.workers.spools import Spools
 
 _PAGE: Final = 500
 
@@ -29,7 +29,7 @@ class Copied(NamedTuple):
     capped: bool = False
 
 
-def copy_queue(reader: SpoolReader, simulation: Simulation, limit: int) -> Copied:
+def copy_queue(reader: Spools, simulation: Simulation, limit: int) -> Copied:
     """See the module's text."""
     messages = recipients = held = unreadable = 0
     for id, waiting in _messages(reader):
@@ -49,7 +49,7 @@ def copy_queue(reader: SpoolReader, simulation: Simulation, limit: int) -> Copie
     return Copied(messages, recipients, held, unreadable)
 
 
-def _messages(reader: SpoolReader) -> Iterator[tuple[str, list[Recipient]]]:
+def _messages(reader: Spools) -> Iterator[tuple[str, list[Recipient]]]:
     """Each message that waits, with its recipients; a page may end within one."""
     id, waiting = "", list[Recipient]()
     after: PageKey | None = None

@@ -1,51 +1,90 @@
 """The spool of a simulation: the memory spool without stories, with every outcome counted as it is written.
 
-Contract: ``ISpool``; see ``mta.spool.memory``.
-Limits: nothing of it outlives the process.
+Contract: ``ISpool``; see ``mta.spool.memory``.  What is asked for is there at once, and who awaits it goes on without
+a turn of the Deferred's machinery.
+Limits: nothing of it outlives the process; nothing of it fails on demand.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from mta.envelope import Destination, Recipient
 from mta.spool.memory import MemorySpool
 from mta.spool.values import Lease, Next, Result
 
+T = TypeVar("T")
+
+
+class Done(Deferred[T]):
+    """One that has its result."""
+
+    def __init__(self, result: T) -> None:
+        super().__init__()
+        self.called, self.result = True, result
+
+    def __await__(self) -> Generator[Deferred[T], None, T]:
+        result: Any = self.result
+        if isinstance(result, Deferred | Failure):
+            result = yield from super().__await__()
+        return result  # type: ignore[no-any-return]
+
 
 class SimulatedSpool(MemorySpool):
-    """See the module's text.  ``written`` is called with each result; due times are rounded up to full ``grain``
-    milliseconds, so that what falls due at nearly the same time costs one look."""
+    """See the module's text.  ``written`` is called with each result.  ``grain``: waits are rounded up by one part in
+    so many at most, so that what falls due at nearly the same time costs one look; 0: they are not."""
 
     def __init__(self, now: Callable[[], int], written: Callable[[Result], None], grain: int) -> None:
         super().__init__(now)
         self._written = written
         self._grain = grain
 
+    def do(self, operation: str, work: Callable[[], T], undo: Callable[[], None] | None = None) -> Deferred[T]:
+        """See ``Drill``."""
+        return Done(work())
+
     def finish(self, results: Sequence[Result]) -> Deferred[list[Lease]]:
         """Events are for stories, which nobody will read; five days of them would fill the memory."""
         for result in results:
             self._written(result)
-        return super().finish([replace(result, events=(), next=self._rounded(result)) for result in results])
+        return super().finish([self._plain(result) for result in results])
+
+    def _plain(self, result: Result) -> Result:
+        return Result(
+            lease=result.lease,
+            outcomes=result.outcomes,
+            next=self._rounded(result),
+            spawned=result.spawned,
+            owed=result.owed,
+            notes=result.notes,
+            notices_done=result.notices_done,
+        )
 
     def _rounded(self, result: Result) -> Mapping[int, Next]:
-        grain, now = self._grain, self._now()
-        if grain <= 1:
+        if not self._grain:
             return result.next
+        now = self._now()
         return {
-            n: step._replace(due=-(-step.due // grain) * grain) if step.due > now else step
+            # What is to be looked at at a time knows that time.
+            n: step if step.due <= now or "look" in step.progress else step._replace(due=self._round(step.due, now))
             for n, step in result.next.items()
         }
+
+    def _round(self, due: int, now: int) -> int:
+        """To a full power of two, that other times are rounded to."""
+        grain = 1 << max(0, ((due - now) // self._grain).bit_length() - 1)
+        return -(-due // grain) * grain
 
     def recipients(self) -> Iterator[Recipient]:
         """All that wait."""
         for record in self.records.values():
             yield from record.waiting.values()
 
-    def waiting(self) -> Counter[Destination]:
+    def places(self) -> Counter[Destination]:
         """How many wait where, held ones not counted."""
         return Counter(one.destination for one in self.recipients() if not one.hold)

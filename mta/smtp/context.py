@@ -7,7 +7,7 @@ transaction on and a running one ends with the old.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -19,6 +19,8 @@ from mta.events import Event
 from mta.interfaces import IQueue, IResolver, IRouter, ISpool
 from mta.reply import Reply
 from mta.routing.ask import Answerer
+from mta.routing.disclosure import Disclosure
+from mta.smtp.allowance import Allowance
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
@@ -69,11 +71,13 @@ class SessionLimits(Protocol):
 
 
 class MemoryBudget:
-    """Octets of message bodies that all sessions hold in memory together (``limits.memory``)."""
+    """Octets that all sessions hold in memory together (``limits.memory``): ``used``, and ``promised`` to bodies that
+    may grow to so many before they have to go to disk."""
 
-    __slots__ = ("used",)
+    __slots__ = ("promised", "used")
 
     def __init__(self) -> None:
+        self.promised = 0
         self.used = 0
 
 
@@ -115,6 +119,8 @@ class Context:
     proxy: Networks = ()
     xclient: Networks = ()
     xforward: Networks = ()
+    disclosure: Disclosure = field(default_factory=Disclosure)
+    questions: Allowance = field(default_factory=Allowance)  # of the whole process
 
     def rights_of(self, client: str) -> frozenset[Right]:
         """What the client's address alone permits; ``client`` as by ``normal_ip``."""

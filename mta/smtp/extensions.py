@@ -26,7 +26,8 @@ class Circumstances(NamedTuple):
 
     ``rights``: it may send anywhere (relay networks, authenticated); ``tls``: the session is over TLS;
     ``starttls``: it could be; ``xclient``, ``xforward``: it may speak for others; ``reports``: its senders are told
-    of success and delay; ``deliver_by`` and ``future_release`` are seconds, ``latest_release`` UTC seconds.
+    of success and delay; ``expn``: it may have addresses expanded; ``deliver_by`` and ``future_release`` are seconds,
+    ``latest_release`` UTC seconds.
     """
 
     message_size: int
@@ -41,6 +42,7 @@ class Circumstances(NamedTuple):
     xclient: bool = False
     xforward: bool = False
     reports: bool = True
+    expn: bool = False
 
 
 Offer = Callable[[Circumstances], str | None]
@@ -56,6 +58,11 @@ def _size(circumstances: Circumstances) -> str | None:
 
 def _with_rights(circumstances: Circumstances) -> str | None:
     return "" if circumstances.rights else None
+
+
+def _with_expn(circumstances: Circumstances) -> str | None:
+    # RFC 5321 3.5.2: listed where it is supported.
+    return "" if circumstances.expn else None
 
 
 def _over_tls(circumstances: Circumstances) -> str | None:
@@ -281,9 +288,9 @@ EXTENSIONS: Final[Mapping[str, Extension]] = {
             keyword="EXPN",
             title="Where an address leads",
             rfc="RFC 5321",
-            server="for clients that may send anywhere",
+            server="for clients to whom any address or list is open (verify.expn); VRFY needs no keyword",
             verbs=("EXPN",),
-            offer=_with_rights,
+            offer=_with_expn,
         ),
         Extension(
             keyword="HELP",

@@ -22,8 +22,10 @@ from mta.smtp.wire import ChunkDecoder, DataDecoder
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
-#: What a session keeps of a body in memory before the spool writes it to a file; see ``spool/incoming.py``.
-IN_MEMORY: Final = 64 * 1024
+#: What a session may keep of a body in memory before the spool writes it to a file: as long as the promises to all
+#: sessions come to half of ``limits.memory`` at most.  Otherwise as little as the spool wants (``LEAST_ROOM``).
+MOST_ROOM: Final = 256 * 1024
+LEAST_ROOM: Final = 64 * 1024
 
 Ending: TypeAlias = "Callable[[Session, Transaction], Coroutine[Any, Any, Reply]]"
 
@@ -97,7 +99,7 @@ class MessageIntake:
             _drop(session, transaction)
             return None
         # The header section is kept apart, to its end; a short one is not worth counting twice.
-        most = IN_MEMORY + len(transaction.header) + transaction.kept
+        most = max(transaction.room, LEAST_ROOM) + len(transaction.header) + transaction.kept
         charge = min(len(piece), most - transaction.charged)
         transaction.charged += charge
         session.context.memory.used += charge
@@ -150,8 +152,11 @@ def _drop(session: Session, transaction: Transaction) -> None:
         transaction.incoming.abort()
         transaction.incoming = None
     transaction.header, transaction.header_done = b"", True  # nobody will look at it
-    session.context.memory.used -= transaction.charged - transaction.kept
+    memory = session.context.memory
+    memory.used -= transaction.charged - transaction.kept
     transaction.charged = transaction.kept
+    memory.promised -= transaction.room
+    transaction.room = 0
 
 
 def begin_message(session: Session, transaction: Transaction) -> Reply | None:
@@ -163,9 +168,13 @@ def begin_message(session: Session, transaction: Transaction) -> Reply | None:
     unhealthy = context.spool.unhealthy()
     if unhealthy is not None:
         return unhealthy
-    if context.memory.used >= context.limits.memory:
+    memory = context.memory
+    if memory.used >= context.limits.memory:
         return replies.NO_MEMORY
-    transaction.incoming = context.spool.begin(transaction.size)
+    if memory.promised + MOST_ROOM <= context.limits.memory // 2:
+        transaction.room = MOST_ROOM
+        memory.promised += MOST_ROOM
+    transaction.incoming = context.spool.begin(transaction.room)
     return None
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
 
-from mta import events
 from mta.reply import MailFailure, Reply
 from mta.routing.recipients import lead
+from mta.smtp.telling import tell_recipient
 from mta.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -87,14 +87,6 @@ async def _lead_nowhere(session: Session, transaction: Transaction) -> dict[int,
             await lead(context.router, context.answerer, (forward,), transaction.facts, context.now())
         except MailFailure as failure:
             failed[index] = failure.reply
-            context.emit(
-                events.RECIPIENT_REFUSED(
-                    client=session.client,
-                    sender=str(transaction.reverse_path or ""),
-                    address=str(forward.address),
-                    reply=str(failure.reply),
-                    why=[failure.reason] if failure.reason else [],
-                ),
-                "",
-            )
+            why = [failure.reason] if failure.reason else []
+            tell_recipient(session, transaction, str(forward.address), failure.reply, why)
     return failed

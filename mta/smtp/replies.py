@@ -19,6 +19,7 @@ START_TLS: Final = of(220, "2.0.0", "Ready to start TLS")
 TLS_ACTIVE: Final = of(503, "5.5.1", "TLS is active already")
 BYE: Final = of(221, "2.0.0", "Bye")
 CANNOT_VERIFY: Final = of(252, "2.0.0", "Cannot verify the mailbox, but will take mail for it and try")
+MEMBERS_UNKNOWN: Final = of(252, "2.0.0", "Unable to verify members of mailing list")
 CANNOT_SHOW: Final = of(252, "2.6.8", "The answer is not ASCII; ask with SMTPUTF8")
 
 TOO_MANY_CONNECTIONS: Final = of(421, "4.3.2", "Too many connections, try again later")
@@ -31,6 +32,7 @@ TIMED_OUT: Final = of(421, "4.4.2", "Timed out waiting for you")
 LOOKUP_TIMED_OUT: Final = of(421, "4.4.3", "A lookup took too long, try again later")
 SHUTTING_DOWN: Final = of(421, "4.3.2", "The service is stopping")
 
+TOO_MANY_QUESTIONS: Final = of(450, "4.7.0", "You have asked much in this hour; ask again later")
 NO_MEMORY: Final = of(452, "4.3.1", "No memory for a message now, try again later")
 TOO_MANY_RECIPIENTS: Final = of(452, "4.5.3", "Too many recipients; send the others in another transaction")
 ETRN_FAILED: Final = of(458, "4.3.0", "Unable to look for waiting mail, try again later")
@@ -44,8 +46,8 @@ NEEDS_NAME: Final = of(501, "5.5.4", "Give the name of your host")
 NO_ARGUMENT: Final = of(501, "5.5.4", "The command takes no argument")
 MAIL_SYNTAX: Final = of(501, "5.5.4", "Syntax: MAIL FROM:<address>")
 RCPT_SYNTAX: Final = of(501, "5.5.4", "Syntax: RCPT TO:<address>")
-VRFY_SYNTAX: Final = of(501, "5.5.4", "Syntax: VRFY address")
-EXPN_SYNTAX: Final = of(501, "5.5.4", "Syntax: EXPN address")
+VRFY_SYNTAX: Final = of(501, "5.5.4", "Syntax: VRFY address or name")
+EXPN_SYNTAX: Final = of(501, "5.5.4", "Syntax: EXPN address or name")
 ETRN_SYNTAX: Final = of(501, "5.5.4", "Syntax: ETRN domain.example, or ETRN @domain.example for all below it too")
 ETRN_IN_TRANSACTION: Final = of(503, "5.5.1", "Not in a mail transaction")
 PARAMETER_SYNTAX: Final = of(501, "5.5.4", "A parameter is not well formed")
@@ -73,6 +75,8 @@ TOO_EARLY: Final = of(554, "5.5.1", "You spoke before the greeting")
 TLS_TOO_LATE: Final = of(503, "5.5.1", "STARTTLS comes before XCLIENT")
 NOT_A_PROXY: Final = of(550, "5.7.0", "You may not speak for others")
 MAY_NOT_EXPAND: Final = of(550, "5.7.1", "You may not ask where addresses lead")
+NO_SUCH_NAME: Final = of(550, "5.1.1", "Nobody here has that name")
+TOO_AMBIGUOUS: Final = of(553, "5.1.4", "User ambiguous: many have that name; say more of it")
 NOTHING_TO_EXPAND: Final = of(550, "5.1.1", "The address leads to nothing else here")
 MAY_NOT_SHOW: Final = of(550, "5.6.8", "The answer is not ASCII; ask with SMTPUTF8")
 NO_RECIPIENTS: Final = of(554, "5.5.1", "No valid recipients")
@@ -107,6 +111,11 @@ def bad_sender(why: str) -> Reply:
 def bad_recipient(why: str) -> Reply:
     """The forward-path is no address (RFC 3463 X.1.3)."""
     return of(553, "5.1.3", f"Recipient refused: {why}")
+
+
+def too_many_members(most: int) -> Reply:
+    """To EXPN of what leads to more addresses than may be told."""
+    return of(252, "2.0.0", f"It leads to over {most} addresses, which are too many to tell; mail will be taken for it")
 
 
 def etrn_started(count: int, domain: str) -> Reply:

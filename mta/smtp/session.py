@@ -22,6 +22,7 @@ from mta.smtp.commands import find
 from mta.smtp.context import Context, ListenerTls
 from mta.smtp.patience import greeting
 from mta.smtp.standing import Standing, rights
+from mta.smtp.telling import tell_command, tell_unfinished
 from mta.smtp.transaction import Transaction
 from mta.smtp.transport import Transport
 from mta.smtp.turns import Turns
@@ -64,6 +65,7 @@ class Session(Turns):
         "session_deadline",
         "standing",
         "tls",
+        "told",
         "transaction",
         "transaction_deadline",
         "transactions",
@@ -86,6 +88,7 @@ class Session(Turns):
         self.messages = 0
         self.transactions = 0
         self.pause: Deferred[None] | None = None  # we let the client wait, for nothing but time (patience.py)
+        self.told: Reply | None = None  # this one, when it comes, is in the log (telling.py)
         self.committing = False  # the message had its final dot and is on its way into the spool
         now = context.seconds()
         self.session_deadline = now + context.limits.session_timeout
@@ -133,6 +136,8 @@ class Session(Turns):
             return
         if self._waiting is not None:
             self._waiting.cancel()
+        if self.transaction is not None:
+            tell_unfinished(self, self.transaction, "the client went away")
         self.reset()
 
     def shut_down(self) -> None:
@@ -155,6 +160,8 @@ class Session(Turns):
             return
         if last is not None:
             self._out.append(last.wire)
+            if self.transaction is not None:
+                tell_unfinished(self, self.transaction, str(last))
         self._flush()
         self.reset()
         if self.tls:
@@ -180,6 +187,7 @@ class Session(Turns):
             self.standing.forwarded = {}
         if transaction is not None:
             self.context.memory.used -= transaction.charged
+            self.context.memory.promised -= transaction.room
             if transaction.incoming is not None:
                 transaction.incoming.abort()
 
@@ -256,17 +264,14 @@ class Session(Turns):
         now = self.context.seconds()
         self.deadline = min(now + self.context.limits.data_timeout, self.transaction_deadline, self.session_deadline)
 
-    def _answer(self, reply: Reply | None, name: bytes) -> None:
+    def _answer(self, reply: Reply | None, name: bytes, said: bytes = b"") -> None:
         """Queue the reply to one command; count it if it is an error."""
         if self._closing or reply is None:
             return
         self._out.append(reply.wire)
         limits = self.context.limits
         if reply.code >= 400:
-            self.context.emit(
-                events.COMMAND_REFUSED(client=self.client, command=name.decode("ascii", "replace"), reply=str(reply)),
-                "",
-            )
+            tell_command(self, name, said, reply)
             if reply.code == 421:
                 self.close()
                 return

@@ -54,6 +54,7 @@ class Transaction:
         "recipients",
         "refused",
         "reverse_path",
+        "room",
         "size",
         "terms",
         "too_big",
@@ -75,6 +76,7 @@ class Transaction:
         self.header_too_big = False
         self.too_big = False
         self.trouble: Exception | None = None  # why the octets could not be kept: told at the end of data
+        self.room = 0  # octets of the body that may be held in memory; more than LEAST_ROOM are promised
         self.charged = 0  # octets charged to the memory budget
         self.kept = 0  # those of them that are for recipients
 

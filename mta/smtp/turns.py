@@ -59,6 +59,7 @@ class Turns(ABC):
         "_must_read",
         "_out",
         "_paused",
+        "_said",
         "_splitter",
         "_stopping",
         "_transport",
@@ -81,7 +82,7 @@ class Turns(ABC):
         self._out: list[bytes] = []
         self._held: list[bytes] = []
         self._waiting: Waited | None = None
-        self._doing = b""
+        self._doing = self._said = b""  # the command under way, and what was said with it
         self._deciding = False
         self._paused = False  # reading is paused, because of either of the next two
         self._blocked = False  # the client does not read its replies
@@ -93,8 +94,8 @@ class Turns(ABC):
     # --- what a session adds -------------------------------------------------------------------------------
 
     @abstractmethod
-    def _answer(self, reply: Reply | None, name: bytes) -> None:
-        """Queue the reply to the command; None: it has none."""
+    def _answer(self, reply: Reply | None, name: bytes, said: bytes = b"") -> None:
+        """Queue the reply to the command, which was given with ``said``; None: it has none."""
 
     @abstractmethod
     def _data_awaited(self) -> None:
@@ -181,13 +182,13 @@ class Turns(ABC):
         try:
             answer = self.find(name, self.context.lmtp)(self, argument.strip(b" \t"))
             if isinstance(answer, Reply):
-                self._answer(answer, name)
+                self._answer(answer, name, argument)
             elif answer is not None:
-                self._wait(answer, name)
+                self._wait(answer, name, argument)
             else:
                 self._data_awaited()
         except Exception as error:
-            self._answer(self.trouble(error), name)
+            self._answer(self.trouble(error), name, argument)
 
     def _bad_line(self, reply: Reply, verb: bytes) -> None:
         """A line that is never run.  RFC 3030 2: of a BDAT nobody knows how many octets follow that are no commands."""
@@ -196,9 +197,9 @@ class Turns(ABC):
         else:
             self._answer(reply, b"")
 
-    def _wait(self, coroutine: Any, name: bytes) -> None:
+    def _wait(self, coroutine: Any, name: bytes, argument: bytes = b"") -> None:
         """Drive a command that may have to wait; go on when it is done."""
-        self._doing = name
+        self._doing, self._said = name, argument
         self._deciding = True  # its reply, if it comes at once, is answered in the loop that is running
         self._waiting = drive(coroutine, self._finished)
         self._deciding = False
@@ -210,13 +211,13 @@ class Turns(ABC):
         if isinstance(reply, Failure):
             reply = self.trouble(reply.value)
         if self._deciding:
-            self._answer(reply, self._doing)
+            self._answer(reply, self._doing, self._said)
             return
         self._waiting = None
         if self._closing:
             return
         try:
-            self._answer(reply, self._doing)
+            self._answer(reply, self._doing, self._said)
             if self._stopping:
                 self.close(replies.SHUTTING_DOWN)
             self._flush()

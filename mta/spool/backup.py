@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,21 +27,35 @@ from mta.spool.values import SpoolUnusable, id_text
 TRIES: Final = 20
 
 
-def backup(state: str | os.PathLike[str], target: str | os.PathLike[str], worker: int = 0) -> int:
-    """Copy the spool of a state folder; returns how many messages, ended ones too.  Blocks."""
-    source = SpoolReader(state, worker)
+def backup(state: str | os.PathLike[str], target: str | os.PathLike[str], workers: Sequence[int] = (0,)) -> int:
+    """Copy the spools of a state folder; returns how many messages, ended ones too.  Blocks."""
+    check_empty(Path(target))
+    count = 0
+    for worker in workers:
+        with SpoolReader(state, worker) as source:
+            count += _copy_spool(source, Path(target), worker)
+    return count
+
+
+def check_empty(target: Path) -> None:
+    """Raises ``SpoolUnusable``."""
     try:
-        return copy_spool(source, target, worker)
-    finally:
-        source.close()
+        if target.exists() and any(target.iterdir()):
+            raise SpoolUnusable(f"{target} is not empty: give a folder that does not exist yet")
+    except OSError as error:
+        if isinstance(error, SpoolUnusable):
+            raise
+        raise SpoolUnusable(f"cannot copy the spool to {target}: {error}") from error
 
 
 def copy_spool(source: SpoolReader, target: str | os.PathLike[str], worker: int = 0) -> int:
     """The same with a reader that is open."""
-    path = Path(target)
+    check_empty(Path(target))
+    return _copy_spool(source, Path(target), worker)
+
+
+def _copy_spool(source: SpoolReader, path: Path, worker: int) -> int:
     try:
-        if path.exists() and any(path.iterdir()):
-            raise SpoolUnusable(f"{path} is not empty: give a folder that does not exist yet")
         folders = Folders(path, worker)
         folders.make()
         take_bodies(source.folder, source.folder.numbers(), folders.body)

@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 from mta.envelope import Destination, Recipient
 from mta.spool.batch import Pair, write_pairs
 from mta.spool.encode import ENDED, RECIPIENT, WAITING, decode_ended, decode_recipient
+from mta.spool.fairness import choose
 from mta.spool.jobs import Job, Then, set_aside
+from mta.spool.lines import WaitingLevel, levels
 from mta.spool.load import check_body, load_message
 from mta.spool.message import StoredMessage
 from mta.spool.store import Store
@@ -73,42 +75,10 @@ class LeaseJob(Job, ABC):
         """The message cannot be read."""
 
 
-class ClaimJob(LeaseJob):
-    """Lease due recipients of one destination."""
+class WaitingJob(LeaseJob, ABC):
+    """Lease recipients that wait."""
 
     _mark = "UPDATE recipient SET state = 1 WHERE state = 0 AND"
-
-    def __init__(self, destination: Destination, now: int, limit: int, then: Then) -> None:
-        super().__init__(limit, then)
-        self._destination = destination
-        self._now = now
-
-    def _choose(self, store: Store) -> list[Pair]:
-        """By priority, then due: one look into the index for each priority, whatever is not yet due."""
-        destination = store.destinations.find(self._destination)
-        pairs: list[Pair] = []
-        below: int | None = None
-        while destination is not None and len(pairs) < self._limit:
-            query = "SELECT max(priority) FROM recipient WHERE state = 0 AND destination = ?"
-            values: tuple[Any, ...] = (destination,)
-            if below is not None:
-                query, values = query + " AND priority < ?", (destination, below)
-            below = store.db.execute(query, values).fetchone()[0]
-            if below is None:
-                break
-            query = (
-                "SELECT message, n FROM recipient"
-                " WHERE state = 0 AND destination = ? AND priority = ? AND due <= ?"
-                " ORDER BY due, message, n LIMIT ?"
-            )
-            limit = self._limit - len(pairs)
-            pairs += store.db.execute(query, (destination, below, self._now, limit)).fetchall()
-        return pairs
-
-    def _marked(self, store: Store) -> None:
-        destination = store.destinations.find(self._destination)
-        if destination is not None:
-            store.destinations.refresh((destination,))
 
     def _message(self, store: Store, number: int) -> StoredMessage:
         message = super()._message(store, number)
@@ -121,6 +91,46 @@ class ClaimJob(LeaseJob):
 
     def _set_aside(self, store: Store, number: int, what: str) -> None:
         set_aside(store, number, what)
+
+
+class ClaimSomeJob(WaitingJob):
+    """Lease those that are named."""
+
+    def __init__(self, pairs: Sequence[Pair], then: Then) -> None:
+        super().__init__(len(pairs), then)
+        self._pairs = pairs
+        self._lines: set[tuple[int, int, int]] = set()
+
+    def _choose(self, store: Store) -> list[Pair]:
+        query = "SELECT destination, priority, sender FROM recipient WHERE message = ? AND n = ? AND state = 0"
+        found = {pair: store.db.execute(query, pair).fetchone() for pair in self._pairs}
+        self._lines = {line for line in found.values() if line is not None}
+        return [pair for pair, line in found.items() if line is not None]
+
+    def _marked(self, store: Store) -> None:
+        store.destinations.left(self._lines)
+
+
+class ClaimJob(WaitingJob):
+    """Lease due recipients of one destination, in the order of ``mta.spool.fairness``."""
+
+    def __init__(self, destination: Destination, now: int, limit: int, then: Then) -> None:
+        super().__init__(limit, then)
+        self._destination = destination
+        self._now = now
+        self._levels: list[WaitingLevel] = []
+
+    def _choose(self, store: Store) -> list[Pair]:
+        number = store.destinations.find(self._destination)
+        self._levels = [] if number is None else levels(store.db, number, self._now, self._limit)
+        return choose(self._levels, self._limit)
+
+    def _marked(self, store: Store) -> None:
+        for level in self._levels:
+            level.served()
+        number = store.destinations.find(self._destination)
+        if number is not None:
+            store.destinations.refresh((number,))
 
 
 class ClaimNoticesJob(LeaseJob):

@@ -89,8 +89,8 @@ class DrilledIncoming(Incoming):
 
     __slots__ = ("_drill",)
 
-    def __init__(self, number: int, backing: Backing, drill: Drill) -> None:
-        super().__init__(number, backing)
+    def __init__(self, number: int, backing: Backing, room: int, drill: Drill) -> None:
+        super().__init__(number, backing, room)
         self._drill = drill
 
     def write(self, octets: bytes) -> Maybe[None]:

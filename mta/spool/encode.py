@@ -137,8 +137,8 @@ def decode_events(text: str) -> list[Event]:
     return [decode_event(fields) for fields in loads(text)]
 
 
-def encode_recipient(message: int, state: int, destination: int, recipient: Recipient) -> tuple[Any, ...]:
-    """A row of the table ``recipient``."""
+def encode_recipient(message: int, state: int, destination: int, recipient: Recipient, sender: int) -> tuple[Any, ...]:
+    """A row of the table ``recipient``; ``sender`` as by ``mta.sender.sender_key``."""
     address = str(recipient.address)
     original = recipient.original
     return (
@@ -156,6 +156,7 @@ def encode_recipient(message: int, state: int, destination: int, recipient: Reci
         recipient.notify,
         recipient.hold,
         dump(dict(recipient.progress)) if recipient.progress else None,
+        sender,
     )
 
 

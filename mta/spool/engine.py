@@ -17,6 +17,7 @@ from mta.spool.bodies import BodyFiles, BodyFolder
 from mta.spool.folders import Folders, StateLock
 from mta.spool.lanes import Caller, Lanes, SpoolReactor
 from mta.spool.message import Bodies
+from mta.spool.named import NameJob
 from mta.spool.reader import SpoolReader
 from mta.spool.schema import Connect, open_writer, unusable, verify
 from mta.spool.store import Masking, Store
@@ -25,6 +26,8 @@ from mta.spool.writer import Writer
 
 #: Seconds between two looks at the disk; after one without work the log is brought into the database.
 TICK: Final = 2.0
+#: Ticks after which the index by address is filled again when that failed.
+NAME_AGAIN: Final = 300
 
 
 class Engine:
@@ -50,8 +53,12 @@ class Engine:
         header_limit: int,
         bodies: Bodies,
         noticed: Callable[[str], None],
+        now: Callable[[], int],
+        lock: bool = True,
     ) -> None:
         self._reactor = reactor
+        self._now = now
+        self._naming = 0  # ticks until the index by address is filled further; -1: it is being filled
         self._lanes = lanes
         self._worker = worker
         self._connect = connect
@@ -62,13 +69,15 @@ class Engine:
         self.masking = Masking()
         self._folders = Folders(state, worker)
         self._lock = StateLock(self._folders.lock)
+        self._locks = lock
         self._ticking: Any = None
         self._closing: Deferred[None] | None = None
 
     def open(self) -> int:
         """Take the lock, make or migrate the database; returns the greatest queue id ever stored."""
         self._folders.prepare()
-        self._lock.acquire()
+        if self._locks:
+            self._lock.acquire()
         try:
             self.folder = BodyFolder(self._folders.body)
             try:
@@ -124,7 +133,22 @@ class Engine:
 
     def _tick(self) -> None:
         self._ticking = self._reactor.callLater(TICK, self._tick)
+        self._name()
         self.writer.tick()
+
+    def _name(self) -> None:
+        """Fill the index by address further."""
+        if self._naming > 0:
+            self._naming -= 1
+        elif self._naming == 0:
+            self._naming = -1
+            self.writer.put(NameJob(self._now(), self._named))
+
+    def _named(self, job: NameJob, error: Exception | None) -> None:
+        if error is not None:
+            self._naming = NAME_AGAIN
+        elif not job.again:
+            self._naming = 0
 
     def close(self) -> Deferred[None]:
         """Idempotent: each call's Deferred fires when it is over."""

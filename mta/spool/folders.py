@@ -139,6 +139,11 @@ class StateLock:
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor = descriptor
 
+    @property
+    def descriptor(self) -> int:
+        """The lock ends when this and all copies of it are closed.  -1: it is not held."""
+        return self._descriptor
+
     def release(self) -> None:
         """Let it go.  Idempotent."""
         if self._descriptor >= 0:

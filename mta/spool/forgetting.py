@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from mta.spool.batch import needed
 from mta.spool.jobs import Then
 from mta.spool.masking import ADDRESS, NOBODY, Mask, rewrite
+from mta.spool.narrow import candidates
 from mta.spool.settle import mailbox
 from mta.spool.store import Store
 from mta.spool.upkeep import SliceJob
@@ -43,7 +45,7 @@ class MaskJob(SliceJob):
         ids = [] if self._mask is None else [n for (n,) in db.execute(_ENDED, (self._after, SLICE))]
         if self._mask is not None:
             for number in ids:
-                rewrite(db, number, self._mask)
+                rewrite(store, number, self._mask)
         self.again = len(ids) == SLICE
         self._last = ids[-1] if ids else self._after
         if not self.again:
@@ -69,10 +71,18 @@ class EraseJob(SliceJob):
         self.count = 0
 
     def run(self, store: Store) -> list[int]:
-        ids = [n for (n,) in store.db.execute(_ENDED, (self._after, SLICE))]
-        count = sum(rewrite(store.db, number, self._erase) for number in ids)
-        self._slice = (count, ids[-1] if ids else self._after)
-        self.again = len(ids) == SLICE
+        db = store.db
+        if self._after < store.named:
+            names = [name for name in (self._address, self._hashed) if name]
+            ids = candidates(db, names, self._after + 1, SLICE)
+            last = ids[-1] if len(ids) == SLICE else store.named
+            ids = [number for number in ids if not needed(db, number)]
+            self.again = True
+        else:
+            ids = [n for (n,) in db.execute(_ENDED, (self._after, SLICE))]
+            last = ids[-1] if ids else self._after
+            self.again = len(ids) == SLICE
+        self._slice = (sum(rewrite(store, number, self._erase) for number in ids), last)
         return []
 
     def _erase(self, text: str) -> str:

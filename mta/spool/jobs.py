@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 from mta.envelope import Envelope, Recipient
+from mta.sender import sender_key
 from mta.spool.batch import Pair, Rows, free
 from mta.spool.encode import (
     CLAIMED,
@@ -43,6 +44,8 @@ class Job:
 
     kept: ClassVar[bool] = False
     runs: ClassVar[bool] = False
+    #: Nobody waits for it: the writer counts as idle.
+    background: ClassVar[bool] = False
     then: Then
 
     def collect(self, rows: Rows, store: Store) -> None:
@@ -93,11 +96,14 @@ class Acceptance:
             )
         )
         claimed = {recipient.id for recipient in self.claimed}
+        sender = sender_key(envelope)
         for recipient in incoming.recipients:
             state = HELD if recipient.hold else CLAIMED if recipient.id in claimed else WAITING
             destination = store.destinations.number(recipient.destination)
-            rows.recipients.append(encode_recipient(number, state, destination, recipient))
+            rows.recipients.append(encode_recipient(number, state, destination, recipient, sender))
         rows.totals[self.day, ACCEPTED] += len(incoming.recipients) + incoming.staged
+        if number <= store.named:  # it took so long that the index by address has come past it
+            store.db.execute("INSERT OR IGNORE INTO unnamed VALUES (?)", (number,))
 
 
 class CommitJob(Job):
@@ -133,11 +139,11 @@ class FinishJob(Job):
             number = held.message.number
             end_recipients(rows, number, settlement.ended, self._now)
             for recipient in settlement.moved:
-                replace_recipient(rows, store, number, recipient)
+                replace_recipient(rows, store, number, recipient, sender_key(held.message.envelope))
             for recipient, status in settlement.revived:
                 rows.revived.append((number, recipient.id))
                 rows.totals[self._now // DAY, status] -= 1
-                replace_recipient(rows, store, number, recipient)
+                replace_recipient(rows, store, number, recipient, sender_key(held.message.envelope))
             untried = rows.notices_freed if held.notice else rows.freed
             untried.extend([(number, n) for n in settlement.untried])
             rows.notices.extend([(number, n) for n in owed])
@@ -176,7 +182,7 @@ class StageJob(Job):
         rows.staging.append((self._number,))
         for recipient in self._recipients:
             destination = store.destinations.number(recipient.destination)
-            rows.recipients.append(encode_recipient(self._number, STAGED, destination, recipient))
+            rows.recipients.append(encode_recipient(self._number, STAGED, destination, recipient, 0))
 
 
 def end_recipients(rows: Rows, number: int, ended: Sequence[Ended], now: int) -> None:
@@ -188,11 +194,11 @@ def end_recipients(rows: Rows, number: int, ended: Sequence[Ended], now: int) ->
         rows.totals[day, end.status] += 1
 
 
-def replace_recipient(rows: Rows, store: Store, number: int, recipient: Recipient) -> None:
+def replace_recipient(rows: Rows, store: Store, number: int, recipient: Recipient, sender: int) -> None:
     """A recipient as it waits, or is held, from now on."""
     state = HELD if recipient.hold else WAITING
     destination = store.destinations.number(recipient.destination)
-    rows.replaced.append(encode_recipient(number, state, destination, recipient))
+    rows.replaced.append(encode_recipient(number, state, destination, recipient, sender))
 
 
 class RecoverJob(Job):
@@ -251,8 +257,8 @@ class RecoverJob(Job):
 
 def set_aside(store: Store, number: int, what: str) -> None:
     """Hold what waits of a message that cannot be read."""
-    query = "SELECT DISTINCT destination FROM recipient WHERE message = ? AND state = ?"
-    concerned = [row[0] for row in store.db.execute(query, (number, WAITING))]
+    query = "SELECT DISTINCT destination, priority, sender FROM recipient WHERE message = ? AND state = ?"
+    concerned = store.db.execute(query, (number, WAITING)).fetchall()
     statement = "UPDATE recipient SET state = ?, hold = ? WHERE message = ? AND state = ?"
     store.db.execute(statement, (HELD, f"damaged: {what}", number, WAITING))
-    store.destinations.refresh(concerned)
+    store.destinations.left(concerned)

@@ -6,17 +6,15 @@ Failure: ``KeyError`` for what is not there (any more), ``Damaged`` for what can
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+from typing import Any
 
 from mta.spool.batch import needed
 from mta.spool.bodies import BodyFolder
-from mta.spool.encode import HELD, decode_edits, decode_envelope
+from mta.spool.encode import HELD, WAITING, decode_edits, decode_envelope
 from mta.spool.message import HEADER_LIMIT, Bodies, StoredMessage
+from mta.spool.narrow import Key, Part, few, next_part, numbers
 from mta.spool.settle import mailbox
-from mta.spool.values import Damaged, Selection, id_number, id_text
-
-#: How many rows one short read looks at.
-SLICE: Final = 20_000
+from mta.spool.values import Damaged, Selection, id_text
 
 
 def load_message(db: sqlite3.Connection, number: int, bodies: Bodies, limit: int = HEADER_LIMIT) -> StoredMessage:
@@ -89,8 +87,8 @@ def conditions(selection: Selection, history: bool) -> tuple[str, dict[str, Any]
     parts: list[str] = []
     values: dict[str, Any] = {}
     if selection.ids:
-        numbers = ",".join(str(number) for number in _numbers(selection.ids))
-        parts.append(f"r.message IN ({numbers})")
+        listed = ",".join(str(number) for number in numbers(selection.ids))
+        parts.append(f"r.message IN ({listed})")
     if selection.sender is not None:
         values["sender"] = mailbox(selection.sender)
         parts.append(_names("coalesce(m.sender, '')", "sender", values["sender"]))
@@ -123,51 +121,38 @@ def _names(column: str, value: str, text: str) -> str:
     return f"{column} = :{value}"
 
 
-def _numbers(ids: tuple[str, ...]) -> list[int]:
-    """The numbers of queue ids; a text that is none selects nothing."""
-    numbers = []
-    for text in ids:
-        try:
-            numbers.append(id_number(text))
-        except KeyError:
-            continue
-    return numbers
-
-
 def find(
     db: sqlite3.Connection,
     columns: str,
     selection: Selection,
-    after: tuple[int, int],
+    after: Key,
     limit: int,
     history: bool = False,
-    also: str = "1",
-) -> tuple[list[Any], tuple[int, int] | None]:
-    """The next selected rows of queue or history, looking at no more than ``SLICE`` of them.
+    free: bool = False,
+) -> tuple[list[Any], Key | None]:
+    """The next selected rows of queue or history, looking at a bounded number of them (``mta.spool.narrow``).
 
     Returns them, each as its key and the columns, and the key after which to go on, None at the end.  Rows
-    whose message is not committed are not seen.  ``also`` is one more condition, in SQL.
+    whose message is not committed are not seen.  ``free``: what is claimed is left out.
     """
     where, values = conditions(selection, history)
-    table = "history" if history else "recipient"
-    join = "" if history else " JOIN destination d ON d.id = r.destination"
-    start = "(message, n) > (:message, :n)"
-    if selection.ids:
-        start += f" AND message IN ({','.join(str(number) for number in _numbers(selection.ids))})"
-    values.update(message=after[0], n=after[1], limit=limit, slice=SLICE)
-    slice_end = db.execute(
-        f"SELECT message, n FROM {table} WHERE {start} ORDER BY message, n LIMIT 1 OFFSET :slice - 1",  # noqa: S608  # no text of a stranger
-        values,
-    ).fetchone()
-    until = "" if slice_end is None else " AND (r.message, r.n) <= (:last_message, :last_n)"
-    if slice_end is not None:
-        values["last_message"], values["last_n"] = slice_end
+    if free:
+        where += f" AND r.state IN ({WAITING}, {HELD})"
+    values["limit"] = limit
+    keys = None if history else few(db, selection, after, free)
+    if keys is not None:
+        some = keys[:limit]
+        named = ",".join(f"({number},{n})" for number, n in some) or "(-1,-1)"
+        these = f"(r.message, r.n) IN (SELECT column1, column2 FROM (VALUES {named}))"  # noqa: S608  # numbers
+        part = Part(these, {}, some[-1] if len(keys) > limit else None)
+    else:
+        part = next_part(db, selection, after, history)
+    source = "history r" if history else "recipient r JOIN destination d ON d.id = r.destination"
     rows = db.execute(
-        f"SELECT r.message, r.n, {columns} FROM {table} r{join} JOIN message m ON m.id = r.message"  # noqa: S608  # likewise
-        f" WHERE (r.message, r.n) > (:message, :n){until} AND {where} AND {also}"
-        " ORDER BY r.message, r.n LIMIT :limit",
-        values,
+        f"SELECT r.message, r.n, {columns} FROM {source} JOIN message m ON m.id = r.message"  # noqa: S608  # no text of a stranger
+        f" WHERE {part.where} AND {where} ORDER BY r.message, r.n LIMIT :limit",
+        values | part.values,
     ).fetchall()
     if len(rows) == limit:
         return rows, (rows[-1][0], rows[-1][1])
-    return rows, slice_end
+    return rows, part.following

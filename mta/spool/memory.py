@@ -9,6 +9,7 @@ are the methods of ``ISpool`` and, of an incoming message, ``write``, ``add_reci
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from mta.envelope import Destination, Envelope, Recipient
 from mta.events import Event
 from mta.interfaces import IIncoming, ISpool
 from mta.reply import Reply
+from mta.sender import sender_key
 from mta.spool.drill import Drill, DrilledIncoming, MemoryBody
 from mta.spool.due_index import DueIndex
 from mta.spool.encode import encode_path, ended_progress
@@ -51,8 +53,10 @@ from mta.spool.values import (
     Row,
     Selection,
     Totals,
+    Waiting,
     id_number,
     id_text,
+    last_id,
 )
 
 T = TypeVar("T")
@@ -101,6 +105,7 @@ class MemorySpool(Drill):
         self._totals: Counter[str] = Counter()
         self._destinations: dict[Destination, int] = {}
         self._index = DueIndex()
+        self._order: list[int] = []  # the keys of ``records``, sorted
 
     def damage(self, id: str) -> None:
         """For tests: the octets of the message are lost."""
@@ -112,9 +117,9 @@ class MemorySpool(Drill):
     def unhealthy(self) -> Reply | None:
         return self.sick
 
-    def begin(self, size_hint: int) -> IIncoming:
+    def begin(self, room: int) -> IIncoming:
         self.raise_planned("begin")
-        return DrilledIncoming(self._ids.next(), self, self)
+        return DrilledIncoming(self._ids.next(), self, room, self)
 
     def large_body(self, number: int) -> LargeBody:
         """For ``Incoming``."""
@@ -158,6 +163,7 @@ class MemorySpool(Drill):
         for recipient in recipients:
             self._destinations.setdefault(recipient.destination, len(self._destinations))
         self.records[number] = record
+        insort(self._order, number)
         self._totals["accepted"] += len(recipients)
         born = [one for one in incoming.recipients if lease is not None and not one.hold and one.due <= now]
         if len(born) < len(recipients):
@@ -171,7 +177,8 @@ class MemorySpool(Drill):
         """Tell the index how these recipients stand."""
         for n in ns:
             one = record.waiting[n]
-            self._index.note(record.message.number, one, not one.hold and n not in record.claimed)
+            free = not one.hold and n not in record.claimed
+            self._index.note(record.message.number, one, free, sender_key(record.envelope))
 
     def _tell_waiting(self) -> None:
         if self.notify is not None:
@@ -201,7 +208,7 @@ class MemorySpool(Drill):
 
     def claim(self, owner: str, destination: Destination, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
         def work() -> list[Lease]:
-            self._free(self._leases.expired(now))
+            self._free(self._leases.expired(min(now, self._now())))
             slices: dict[int, list[Recipient]] = {}
             for number, n in self._index.take(destination, now, limit):
                 record = self.records[number]
@@ -217,6 +224,46 @@ class MemorySpool(Drill):
             ]
 
         return self.do("claim", work)
+
+    def waiting(
+        self, after: PageKey | None, before: int | None, limit: int
+    ) -> Deferred[tuple[list[Waiting], PageKey | None]]:
+        def work() -> tuple[list[Waiting], PageKey | None]:
+            start = (-1, -1) if after is None else (id_number(after.id), after.recipient)
+            found: list[Waiting] = []
+            looked = 0
+            for number in self._order[bisect_left(self._order, start[0]) : bisect_right(self._order, last_id(before))]:
+                record = self.records[number]
+                for n in sorted(n for n in record.waiting if (number, n) > start):
+                    looked += 1
+                    if not record.waiting[n].hold and n not in record.claimed:
+                        found.append(Waiting(record.message.id, record.envelope, record.waiting[n]))
+                    if looked == limit:
+                        return found, PageKey(record.message.id, n)
+            return found, None
+
+        return self.do("waiting", work)
+
+    def claim_some(self, owner: str, keys: Sequence[PageKey], until: int) -> Deferred[list[Lease]]:
+        def work() -> list[Lease]:
+            slices: dict[int, list[Recipient]] = {}
+            for id, n in keys:
+                record = self._of(id)
+                one = None if record is None else record.waiting.get(n)
+                if record is None or one is None or one.hold or n in record.claimed:
+                    continue
+                if record.damaged:
+                    record.waiting[n] = replace(one, hold=f"damaged: {_UNREADABLE}")
+                else:
+                    record.claimed.add(n)
+                    slices.setdefault(record.message.number, []).append(one)
+                self._note(record, (n,))
+            return [
+                self._leases.add(owner, until, self._stored(number), recipients)
+                for number, recipients in slices.items()
+            ]
+
+        return self.do("claim_some", work)
 
     def claim_notices(self, owner: str, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
         def work() -> list[Lease]:
@@ -384,6 +431,9 @@ class MemorySpool(Drill):
 
         return self.do("totals", work)
 
+    def audit(self) -> Deferred[Totals]:
+        return self.totals()
+
     # --- upkeep ---------------------------------------------------------------------------------------
 
     def change(self, selection: Selection, change: Change, by: str) -> Deferred[int]:
@@ -393,7 +443,7 @@ class MemorySpool(Drill):
             for record in self.records.values():
                 ns = self._change(record, selection, change, by, now)
                 count += len(ns)
-                if ns and change.kind is not ChangeKind.DELETE:
+                if ns and change.kind not in (ChangeKind.DELETE, ChangeKind.WAKE):
                     record.story.append(change_event(change, by, now, ns))
             self._tell_waiting()
             return count
@@ -426,6 +476,8 @@ class MemorySpool(Drill):
             ][:limit]
             for number in over:
                 del self.records[number]
+            if over:
+                self._order = sorted(self.records)
             return len(over)
 
         return self.do("purge", work)

@@ -161,8 +161,9 @@ def _of_table(rowid: int, values: list[Value]) -> tuple[str, Row] | None:
 def _of_index(values: list[Value]) -> tuple[str, Row] | None:
     """A row of a table WITHOUT ROWID; None for an entry of an index, which is no row."""
     count = len(values)
-    if count in (13, 14) and _fits(values[:7], *[int] * 7) and _fits(values[10:13], str, str, str):
-        return "recipient", (*values, *[None] * (14 - count))
+    if count in (13, 14, 15) and _fits(values[:7], *[int] * 7) and _fits(values[10:13], str, str, str):
+        # One that was written by version 0 has no progress; before version 3 none had a sender.
+        return "recipient", (*values, *(None, 0)[count - 13 :])
     if _fits(values, int, int, str, int, str, str, _TEXT, str, str, str):
         return "history", tuple(values)
     if _fits(values, int, int, int) and isinstance(values[0], int) and values[0] >= _LEAST_ID:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from json import loads
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -20,16 +21,32 @@ from mta.envelope import Destination
 from mta.events import Event
 from mta.reply import LOCAL_ERROR, TemporaryFailure
 from mta.spool.bodies import BodyFolder
-from mta.spool.encode import ENDED, RECIPIENT, decode_ended_row, decode_event, decode_events, decode_row
+from mta.spool.encode import (
+    ENDED,
+    RECIPIENT,
+    WAITING,
+    decode_ended_row,
+    decode_envelope,
+    decode_event,
+    decode_events,
+    decode_recipient,
+    decode_row,
+)
 from mta.spool.folders import Folders
 from mta.spool.jobs import ACCEPTED
 from mta.spool.load import find, load_message, load_waiting_message, small_body
 from mta.spool.message import HEADER_LIMIT, Bodies, StoredMessage
 from mta.spool.schema import open_reader
-from mta.spool.values import Damage, Due, PageKey, Row, Selection, Totals, id_number, id_text
+from mta.spool.values import Damage, Due, PageKey, Row, Selection, Totals, Waiting, id_number, id_text, last_id
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_WAITING: Final = (
+    f"SELECT m.envelope, m.sender, m.arrived, {RECIPIENT} FROM (SELECT * FROM recipient"  # noqa: S608  # constants
+    " WHERE (message, n) > (?, ?) AND message <= ? ORDER BY message, n LIMIT ?) r"
+    " LEFT JOIN destination d ON d.id = r.destination LEFT JOIN message m ON m.id = r.message"
+    " ORDER BY r.message, r.n"
+)
 _MESSAGE: Final = "m.sender, m.size, m.arrived, "
 
 
@@ -120,6 +137,21 @@ class SpoolReader:
         return [Due(Destination(service, next_hop), first) for service, next_hop, first in found]
 
     @_question
+    def waiting(self, after: PageKey | None, before: int | None, limit: int) -> tuple[list[Waiting], PageKey | None]:
+        """As ``ISpool.waiting``."""
+        start = (-1, -1) if after is None else (id_number(after.id), after.recipient)
+        found = self.db.execute(_WAITING, (*start, last_id(before), limit)).fetchall()
+        waiting: list[Waiting] = []
+        for envelope, sender, arrived, *row in found:
+            if row[2] == WAITING and envelope is not None:
+                try:
+                    one = Waiting(id_text(row[0]), decode_envelope(envelope, sender, arrived), decode_recipient(row))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue  # who claims it will tell
+                waiting.append(one)
+        return waiting, PageKey(id_text(found[-1][3]), found[-1][4]) if len(found) == limit else None
+
+    @_question
     def page(self, selection: Selection, after: PageKey | None, limit: int, history: bool = False) -> list[Row]:
         """As ``ISpool.page``: each read looks at a bounded number of rows, so that a rare match blocks nobody."""
         key: tuple[int, int] | None = (-1, -1) if after is None else (id_number(after.id), after.recipient)
@@ -149,15 +181,21 @@ class SpoolReader:
 
     @_question
     def totals(self) -> Totals:
-        """As ``ISpool.totals``."""
+        """As ``ISpool.totals``: a few rows, however much waits."""
         with self.snapshot() as db:
-            sums = dict(db.execute("SELECT what, sum(n) FROM totals GROUP BY what").fetchall())
+            return _totals(db)
+
+    @_question
+    def audit(self) -> Totals:
+        """As ``ISpool.audit``: one pass over all recipients; what is written meanwhile waits for nothing."""
+        with self.snapshot() as db:
+            sums = _totals(db)
             queued, held = db.execute(
                 "SELECT count(*) FILTER (WHERE state IN (0, 1)"
                 " OR (state = 3 AND EXISTS (SELECT 1 FROM message WHERE id = r.message))),"
                 " count(*) FILTER (WHERE state = 2) FROM recipient r"
             ).fetchone()
-        return Totals(accepted=sums.pop(ACCEPTED, 0), ended=sums, queued=queued, held=held)
+        return replace(sums, queued=queued, held=held, miscounted=held - sums.held)
 
     @_question
     def check(self) -> list[Damage]:
@@ -179,3 +217,10 @@ class SpoolReader:
                 what = "its body is missing" if size < 0 else f"its body has {size} octets and should have {stored}"
                 damages.append(Damage(id_text(number), what))
         return damages
+
+
+def _totals(db: sqlite3.Connection) -> Totals:
+    sums = dict(db.execute("SELECT what, sum(n) FROM totals GROUP BY what").fetchall())
+    (held,) = db.execute("SELECT n FROM counter WHERE what = 'held'").fetchone()
+    accepted = sums.pop(ACCEPTED, 0)
+    return Totals(accepted=accepted, ended=sums, queued=accepted - sum(sums.values()) - held, held=held)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -34,7 +35,7 @@ LOST: Final = "lost"
 #: Rows written in one transaction.
 SLICE: Final = 1000
 #: Tables whose rows go over as they are, and how many columns they have.
-_TABLES: Final = {"message": 9, "body": 2, "recipient": 14, "notice": 3, "history": 10, "event": 3}
+_TABLES: Final = {"message": 9, "body": 2, "recipient": 15, "notice": 3, "history": 10, "event": 3}
 
 
 #: The table ``totals``, by day and what is counted.
@@ -50,18 +51,25 @@ class Salvaged:
     lost: list[Damage] = field(default_factory=list)
 
 
-def salvage(state: str | os.PathLike[str], target: str | os.PathLike[str], worker: int = 0) -> Salvaged:
+def salvage(state: str | os.PathLike[str], target: str | os.PathLike[str], workers: Sequence[int] = (0,)) -> Salvaged:
     """See the module's text.  Blocks."""
-    source, new = Folders(state, worker), Folders(target, worker)
-    if not source.database.exists():
-        raise SpoolUnusable(f"there is no spool in {source.state}")
+    new = Folders(target)
+    if not all(Folders(state, worker).database.exists() for worker in workers or (0,)):
+        raise SpoolUnusable(f"there is no spool in {Folders(state).state}")
     if new.state.exists() and any(new.state.iterdir()):
         raise SpoolUnusable(f"{new.state} is not empty: give a folder that does not exist yet")
-    lock = StateLock(source.lock)
+    lock = StateLock(Folders(state).lock)
     lock.acquire()
+    found = Salvaged()
     try:
-        new.make()
-        return _salvage(source, new)
+        for worker in workers or (0,):
+            source, new = Folders(state, worker), Folders(target, worker)
+            new.make()
+            one = _salvage(source, new)
+            found.messages += one.messages
+            found.recipients += one.recipients
+            found.lost += one.lost
+        return found
     except sqlite3.Error as error:
         raise SpoolUnusable(f"cannot save the spool to {new.state}: {error}") from error
     except OSError as error:
@@ -96,7 +104,7 @@ def _salvage(source: Folders, new: Folders) -> Salvaged:
         _sums(db, sums)
         salvaged.messages = db.execute("SELECT count(*) FROM message").fetchone()[0]
         salvaged.recipients = db.execute("SELECT count(*) FROM recipient").fetchone()[0]
-        Destinations(db).refresh(row[0] for row in db.execute("SELECT id FROM destination").fetchall())
+        Destinations(db).rebuild()
     finally:
         db.close()
     name(part, new)

@@ -2,9 +2,10 @@
 
 Tables: ``message`` and ``body`` are never updated (a body beside a status would be rewritten with it);
 ``body`` goes when the last recipient has ended, ``message`` stays with the history until it is purged.
-``recipient`` is the queue; ``staging`` names messages whose recipients are not all visible yet; ``notice``
-are reports owed; ``history`` is what ended; ``event`` is what happened in between; ``totals`` are sums by
-day that no purge touches.
+``recipient`` is the queue, ``line`` what waits in it of one sender (``mta.spool.lines``); ``staging`` names messages
+whose recipients are not all visible yet; ``notice`` are reports owed; ``history`` is what ended; ``event`` is what
+happened in between; ``totals`` are sums by day that no purge touches, ``counter`` what is held now; ``named`` and
+``unnamed`` are the index by address (``mta.spool.named``).
 
 Contract: ``open_writer`` gives a connection to a database of the newest version; older ones are migrated in
 one transaction (``MIGRATIONS``; its length is the version), newer ones refused.
@@ -38,6 +39,10 @@ _LOWER: Final = (
     "UPDATE destination SET first_due = NEW.due"
     " WHERE id = NEW.destination AND (first_due IS NULL OR first_due > NEW.due);"
 )
+_LINE: Final = (
+    " INSERT INTO line VALUES (NEW.destination, NEW.priority, NEW.sender, NEW.due, NULL)"
+    " ON CONFLICT DO UPDATE SET first_due = excluded.first_due WHERE first_due > excluded.first_due;"
+)
 #: Step N brings version N to version N + 1.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -59,6 +64,35 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "UPDATE destination SET first_due ="
         " (SELECT min(due) FROM recipient WHERE state = 0 AND destination = destination.id)",
     ),
+    (
+        # Version 2 went through the queue to count it, and through queue and history to find an address.
+        "CREATE TABLE counter (what TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO counter SELECT 'held', count(*) FROM recipient WHERE state >= 2 AND state = 2",
+        "CREATE TRIGGER new_held AFTER INSERT ON recipient WHEN NEW.state = 2 BEGIN"
+        " UPDATE counter SET n = n + 1 WHERE what = 'held'; END",
+        "CREATE TRIGGER held_over AFTER DELETE ON recipient WHEN OLD.state = 2 BEGIN"
+        " UPDATE counter SET n = n - 1 WHERE what = 'held'; END",
+        "CREATE TRIGGER held_again AFTER UPDATE OF state ON recipient WHEN (OLD.state = 2) != (NEW.state = 2) BEGIN"
+        " UPDATE counter SET n = n + (NEW.state = 2) - (OLD.state = 2) WHERE what = 'held'; END",
+        "CREATE TABLE named (part INTEGER NOT NULL, name TEXT NOT NULL, message INTEGER NOT NULL,"
+        " PRIMARY KEY (part, name, message)) WITHOUT ROWID",
+        "CREATE TABLE unnamed (message INTEGER PRIMARY KEY)",
+        # ... and served a destination without regard to the sender: whose mail it is where it waits is not known, so
+        # all of it is one line, until its next try.
+        "ALTER TABLE recipient ADD COLUMN sender INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX waiting",
+        "CREATE INDEX waiting ON recipient (destination, priority, sender, due, message, n) WHERE state = 0",
+        "CREATE TABLE line (destination INTEGER NOT NULL, priority INTEGER NOT NULL, sender INTEGER NOT NULL,"
+        " first_due INTEGER NOT NULL, turn INTEGER, PRIMARY KEY (destination, priority, sender)) WITHOUT ROWID",
+        "CREATE INDEX line_due ON line (destination, priority, first_due) WHERE turn IS NULL",
+        "CREATE INDEX line_turn ON line (destination, priority, turn, sender) WHERE turn IS NOT NULL",
+        "INSERT INTO line SELECT destination, priority, sender, min(due), NULL FROM recipient WHERE state = 0"
+        " GROUP BY destination, priority, sender",
+        "DROP TRIGGER new_waits",
+        "DROP TRIGGER waits_again",
+        "CREATE TRIGGER new_waits AFTER INSERT ON recipient WHEN NEW.state = 0 BEGIN " + _LOWER + _LINE + " END",
+        f"CREATE TRIGGER waits_again AFTER UPDATE OF state ON recipient WHEN NEW.state = 0 BEGIN {_LOWER}{_LINE} END",
+    ),
 )
 VERSION: Final = len(MIGRATIONS)
 
@@ -68,6 +102,7 @@ _PRAGMAS: Final = (
     "PRAGMA secure_delete = ON",
     "PRAGMA cache_size = -65536",
     "PRAGMA temp_store = MEMORY",
+    "PRAGMA recursive_triggers = ON",  # what REPLACE deletes is counted like any other
     "PRAGMA trusted_schema = OFF",
 )
 

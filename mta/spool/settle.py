@@ -161,6 +161,8 @@ def changed(recipient: Recipient, change: Change, by: str, now: int) -> Recipien
         return replace(recipient, hold="") if held else None
     if kind is ChangeKind.RETRY:
         return None if held else replace(recipient, due=min(recipient.due, now))
+    if kind is ChangeKind.WAKE:
+        return None if held else _woken(recipient)
     if kind is ChangeKind.REROUTE:
         return _rerouted(recipient, argument, now)
     if kind is ChangeKind.PRIORITY:
@@ -169,6 +171,15 @@ def changed(recipient: Recipient, change: Change, by: str, now: int) -> Recipien
         return None
     progress = {**recipient.progress, BOUNCE: argument or ""}
     return replace(recipient, hold="", due=min(recipient.due, now), progress=progress)
+
+
+def _woken(recipient: Recipient) -> Recipient | None:
+    """Its own due time, where it was put off (``mta.queue.progress.put_off``)."""
+    progress = dict(recipient.progress)
+    own, look = progress.pop("try", None), progress.pop("look", None)
+    if own is None or look != recipient.due or own >= look:
+        return None
+    return replace(recipient, due=own, progress=progress)
 
 
 def _rerouted(recipient: Recipient, to: Destination, now: int) -> Recipient | None:

@@ -5,7 +5,7 @@ writer (all transactions), files (large bodies), the loader (reads for deliverie
 people).  Contract: ``ISpool``.  Use: ``open()`` before the reactor runs, then ``recover(owner)``.
 Failure: ``open`` raises ``SpoolLocked`` or ``SpoolUnusable``; later all trouble is ``TemporaryFailure``, and
 ``unhealthy()`` tells it in advance.
-Limits: bodies up to 64 KiB lie in the database, larger ones in files; of those committed with a lease, up to
+Limits: bodies up to 256 KiB lie in the database, larger ones in files; of those committed with a lease, up to
 ``keep_bytes`` stay in memory so that they need not be read back.
 """
 
@@ -25,7 +25,7 @@ from mta.interfaces import IIncoming, ISpool
 from mta.reply import Reply
 from mta.spool.backup import copy_spool
 from mta.spool.bodies import disk_failure
-from mta.spool.claiming import ClaimJob, ClaimNoticesJob, LeaseJob
+from mta.spool.claiming import ClaimJob, ClaimNoticesJob, ClaimSomeJob, LeaseJob
 from mta.spool.engine import Engine
 from mta.spool.forgetting import EraseJob, MaskJob
 from mta.spool.incoming import Incoming, LargeBody, ready
@@ -49,6 +49,8 @@ from mta.spool.values import (
     Row,
     Selection,
     Totals,
+    Waiting,
+    id_number,
     id_text,
 )
 from mta.waiting import Later
@@ -79,9 +81,11 @@ class SqliteSpool:
         header_limit: int = HEADER_LIMIT,
         keep_bytes: int = KEEP_BYTES,
         connect: Connect = connect,
+        lock: bool = True,
     ) -> None:
         """``now`` is UTC milliseconds.  ``notify()`` is called when recipients (or reports owed) wait that are in
-        nobody's lease; ``emit(event, queue id)`` with trouble.  Both may be set later."""
+        nobody's lease; ``emit(event, queue id)`` with trouble.  Both may be set later.
+        ``lock`` false: whoever started this process holds that of the state."""
         self.notify = notify
         self.emit = emit
         self._now = now
@@ -98,6 +102,8 @@ class SqliteSpool:
             header_limit=header_limit,
             bodies=self,
             noticed=self._noticed,
+            now=now,
+            lock=lock,
         )
         self._leases = Leases()
         self._open_now: set[int] = set()  # incoming with something on disk that is not committed
@@ -124,8 +130,8 @@ class SqliteSpool:
 
     # --- taking in ------------------------------------------------------------------------------------
 
-    def begin(self, size_hint: int) -> Incoming:
-        return Incoming(self._ids.next(), self)
+    def begin(self, room: int) -> Incoming:
+        return Incoming(self._ids.next(), self, room)
 
     def large_body(self, number: int) -> LargeBody:
         """For ``Incoming``."""
@@ -218,9 +224,15 @@ class SqliteSpool:
     # --- leases ---------------------------------------------------------------------------------------
 
     def claim(self, owner: str, destination: Destination, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
-        self._free_expired(now)
+        self._free_expired(min(now, self._now()))  # who asks for what will be due ends no lease
         deferred: Deferred[list[Lease]] = Deferred()
         self._engine.writer.put(ClaimJob(destination, now, limit, self._leaser(deferred, owner, until, False)))
+        return deferred
+
+    def claim_some(self, owner: str, keys: Sequence[PageKey], until: int) -> Deferred[list[Lease]]:
+        pairs = [(id_number(key.id), key.recipient) for key in keys]
+        deferred: Deferred[list[Lease]] = Deferred()
+        self._engine.writer.put(ClaimSomeJob(pairs, self._leaser(deferred, owner, until, False)))
         return deferred
 
     def claim_notices(self, owner: str, now: int, until: int, limit: int) -> Deferred[list[Lease]]:
@@ -339,6 +351,11 @@ class SqliteSpool:
             lambda _: self._engine.loader.call(self._engine.load.due, now, after, limit)
         )
 
+    def waiting(
+        self, after: PageKey | None, before: int | None, limit: int
+    ) -> Deferred[tuple[list[Waiting], PageKey | None]]:
+        return self._engine.loader.call(self._engine.load.waiting, after, before, limit)
+
     def page(
         self, selection: Selection, after: PageKey | None, limit: int, history: bool = False
     ) -> Deferred[list[Row]]:
@@ -349,6 +366,9 @@ class SqliteSpool:
 
     def totals(self) -> Deferred[Totals]:
         return self._engine.queries.call(self._engine.query.totals)
+
+    def audit(self) -> Deferred[Totals]:
+        return self._engine.queries.call(self._engine.query.audit)
 
     def check(self) -> Deferred[list[Damage]]:
         """Read all of it and tell what is wrong; takes its time, in a thread."""

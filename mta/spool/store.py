@@ -12,18 +12,29 @@ from typing import Final
 from mta.envelope import Destination
 from mta.spool.bodies import BodyFolder
 from mta.spool.message import Bodies
+from mta.spool.values import ID_SHIFT
 
 _KNOWN: Final = 100_000
+_WAITS: Final = "FROM recipient WHERE state = 0 AND destination = :d AND priority = :p AND sender = :s"
+_LINE: Final = "WHERE destination = :d AND priority = :p AND sender = :s"
+#: Of the lines that have something due some are asked for how long: more need not be known.
 _REFRESH: Final = (
     "WITH RECURSIVE step (priority) AS ("
-    "  SELECT max(priority) FROM recipient WHERE state = 0 AND destination = :id"
+    "  SELECT max(priority) FROM line WHERE destination = :id"
     "  UNION ALL"
-    "  SELECT (SELECT max(priority) FROM recipient"
-    "    WHERE state = 0 AND destination = :id AND priority < step.priority)"
+    "  SELECT (SELECT max(priority) FROM line WHERE destination = :id AND priority < step.priority)"
     "  FROM step WHERE step.priority IS NOT NULL)"
-    " UPDATE destination SET first_due = (SELECT min("
-    "  (SELECT min(due) FROM recipient WHERE state = 0 AND destination = :id AND priority = step.priority)) FROM step)"
+    " UPDATE destination SET first_due = (SELECT min(first_due) FROM ("
+    "  SELECT (SELECT min(first_due) FROM line"
+    "   WHERE destination = :id AND priority = step.priority AND turn IS NULL) AS first_due FROM step"
+    "  UNION ALL"
+    "  SELECT (SELECT min(first_due) FROM (SELECT first_due FROM line"
+    "   WHERE destination = :id AND priority = step.priority AND turn IS NOT NULL LIMIT 100)) FROM step))"
     " WHERE id = :id"
+)
+LINES: Final = (
+    "INSERT INTO line SELECT destination, priority, sender, min(due), NULL FROM recipient WHERE state = 0"
+    " GROUP BY destination, priority, sender"
 )
 _PURGE: Final = (
     "DELETE FROM destination WHERE first_due IS NULL"
@@ -74,8 +85,22 @@ class Destinations:
         self._fresh.clear()
 
     def refresh(self, numbers: Iterable[int]) -> None:
-        """Recipients wait for these no more: when is the first of the rest due?  Each is a few looks into the index."""
+        """The lines of these were changed: when is the first due?  Each is a few looks into the index."""
         self._db.executemany(_REFRESH, [{"id": number} for number in sorted(set(numbers))])
+
+    def left(self, lines: Iterable[tuple[int, int, int]]) -> None:
+        """Recipients of these lines (destination, priority, sender) wait no more, and were not claimed."""
+        keys = sorted(set(lines))
+        names = [{"d": destination, "p": priority, "s": sender} for destination, priority, sender in keys]
+        self._db.executemany(f"DELETE FROM line {_LINE} AND NOT EXISTS (SELECT 1 {_WAITS})", names)  # noqa: S608  # constants
+        self._db.executemany(f"UPDATE line SET first_due = (SELECT min(due) {_WAITS}) {_LINE}", names)  # noqa: S608  # constants
+        self.refresh(destination for destination, _, _ in keys)
+
+    def rebuild(self) -> None:
+        """Nothing is known of the lines: go through all that waits."""
+        self._db.execute("DELETE FROM line")
+        self._db.execute(LINES)
+        self.refresh(row[0] for row in self._db.execute("SELECT id FROM destination").fetchall())
 
     def purge(self, after: int) -> None:
         """Forget those that no recipient has; messages after this one may be claimed by now, all others are not."""
@@ -107,3 +132,19 @@ class Store:
         self.header_limit = header_limit
         self.destinations = Destinations(db)
         self.masking = masking or Masking()
+        #: Messages up to this one are in the index by address (``mta.spool.named``).
+        self.named = through(db)
+        #: How many jobs are in the batch that is being written.
+        self.crowd = 0
+
+
+def part_of(number: int) -> int:
+    """In which part of the index by address a message is: what comes within 35 minutes lies together, so that a slice
+    that is added, or purged, touches few pages; who looks for an address looks into each part."""
+    return number >> ID_SHIFT + 21
+
+
+def through(db: sqlite3.Connection) -> int:
+    """The last message up to which the index by address is filled; -1: it is empty."""
+    row = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'named'").fetchone()
+    return -1 if row is None else int(row[0])

@@ -1,6 +1,6 @@
 """What waits, counted: by destination and by class of trouble.  For people, not for the queue.
 
-Contract: one pass over the recipients, in short reads of ``SLICE`` of them, so that the log of the database can be
+Contract: one pass over the recipients, in short reads (``mta.spool.narrow``), so that the log of the database can be
 brought in meanwhile; what changes while it goes on is counted as it is when the pass comes by.
 How it fails: as ``SpoolReader``.
 """
@@ -16,10 +16,10 @@ from mta.envelope import Destination
 from mta.reply import LOCAL_ERROR, TemporaryFailure
 from mta.spool.encode import HELD
 from mta.spool.load import conditions
+from mta.spool.narrow import Key, next_part
 from mta.spool.reader import SpoolReader
 from mta.spool.values import Selection
 
-SLICE: Final = 20_000
 #: How recipients count that are held, and those that were not tried yet.
 HELD_BACK: Final = "held"
 UNTRIED: Final = ""
@@ -61,32 +61,28 @@ def survey(reader: SpoolReader, selection: Selection, now: int) -> Survey:
     """Count what is selected.  ``now``: what is due by then counts as due."""
     found = Survey()
     where, values = conditions(selection, False)
-    values.update(now=now, held=HELD, slice=SLICE, message=-1, n=-1)
+    values.update(now=now, held=HELD)
     last_message = -1
+    after: Key | None = (-1, -1)
     try:
-        while True:
-            # A slice ends where a message does, or within one that has very many recipients.
-            end = reader.db.execute(
-                "SELECT message, n FROM recipient WHERE (message, n) > (:message, :n)"
-                " ORDER BY message, n LIMIT 1 OFFSET :slice - 1",
-                values,
-            ).fetchone()
-            values["last_message"], values["last_n"] = end or (1 << 62, 0)
+        while after is not None:
+            part = next_part(reader.db, selection, after)
             rows = (
                 " FROM recipient r JOIN destination d ON d.id = r.destination JOIN message m ON m.id = r.message"
-                f" WHERE (r.message, r.n) > (:message, :n) AND (r.message, r.n) <= (:last_message, :last_n) AND {where}"
+                f" WHERE {part.where} AND {where}"
             )
-            for row in reader.db.execute(f"{_GROUPS}{rows} GROUP BY 1, 2, 3, 4", values):  # no text of a stranger
+            bound = values | part.values
+            for row in reader.db.execute(f"{_GROUPS}{rows} GROUP BY 1, 2, 3, 4", bound):  # no text of a stranger
                 _add(found, row)
             count, first, last = reader.db.execute(
                 f"SELECT count(DISTINCT r.message), min(r.message), max(r.message){rows}",  # likewise
-                values,
+                bound,
             ).fetchone()
+            # A part may end within a message that has very many recipients.
             found.messages += count - (count > 0 and first == last_message)
             last_message = last_message if last is None else last
-            if end is None:
-                return found
-            values["message"], values["n"] = end
+            after = part.following
+        return found
     except sqlite3.Error as error:
         raise TemporaryFailure(LOCAL_ERROR, f"reading the spool: {error}") from error
 

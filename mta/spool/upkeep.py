@@ -9,14 +9,15 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from mta.sender import sender_key
 from mta.spool.batch import Rows, write_many
 from mta.spool.encode import RECIPIENT, STAGED, decode_recipient, dump
 from mta.spool.jobs import Job, Then, end_recipients, replace_recipient
-from mta.spool.load import find
-from mta.spool.masking import fade
+from mta.spool.load import find, load_message
+from mta.spool.masking import everybody, fade, unname
 from mta.spool.settle import change_event, changed, deleted
 from mta.spool.store import Store
-from mta.spool.values import Change, ChangeKind, Selection
+from mta.spool.values import Change, ChangeKind, Damaged, Selection
 
 SLICE: Final = 1000
 CHANGES: Final = 500
@@ -58,18 +59,32 @@ class StagedJob(SliceJob):
 class ActivateJob(StagedJob):
     """Make staged recipients of a committed message visible."""
 
+    def __init__(self, number: int, then: Then) -> None:
+        super().__init__(number, then)
+        self._sender: int | None = None
+
     def run(self, store: Store) -> list[int]:
         db = store.db
         ns = self._next(db)
+        if ns and self._sender is None:
+            self._sender = _sender(store, self.number)
         if ns:
             db.execute(
-                "UPDATE recipient SET state = iif(hold = '', 0, 2)"
+                "UPDATE recipient SET state = iif(hold = '', 0, 2), sender = ?"
                 " WHERE message = ? AND n >= ? AND n <= ? AND state = ?",
-                (self.number, ns[0], ns[-1], STAGED),
+                (self._sender, self.number, ns[0], ns[-1], STAGED),
             )
         if not self.again:
             db.execute("DELETE FROM staging WHERE message = ?", (self.number,))
         return []
+
+
+def _sender(store: Store, number: int) -> int:
+    """Whose mail it is, as a number; 0 where its row cannot be read, which is told when it is claimed."""
+    try:
+        return sender_key(load_message(store.db, number, store.bodies, store.header_limit).envelope)
+    except (Damaged, KeyError):
+        return 0
 
 
 class UnstageJob(StagedJob):
@@ -103,19 +118,19 @@ class ChangeJob(SliceJob):
     def run(self, store: Store) -> list[int]:
         found, following = find(
             store.db,
-            f"m.external, r.destination, {RECIPIENT}",
+            f"m.external, r.destination, r.sender, {RECIPIENT}",
             self._selection,
             self._after,
             CHANGES,
-            also="r.state IN (0, 2)",
+            free=True,
         )
         rows = Rows()
         concerned: dict[int, list[int]] = {}
-        left: set[int] = set()
+        left: set[tuple[int, int, int]] = set()
         count = 0
-        for number, n, external, destination, *row in found:
-            left.add(destination)
+        for number, n, external, destination, sender, *row in found:
             recipient = decode_recipient(row)
+            left.add((destination, recipient.priority, sender))
             if self._change.kind is ChangeKind.DELETE:
                 end_recipients(rows, number, [deleted(recipient, self._by, self._now)], self._now)
                 rows.check(number, bool(external))
@@ -123,14 +138,15 @@ class ChangeJob(SliceJob):
                 after = changed(recipient, self._change, self._by, self._now)
                 if after is None:
                     continue
-                replace_recipient(rows, store, number, after)
-                concerned.setdefault(number, []).append(n)
+                replace_recipient(rows, store, number, after, sender)
+                if self._change.kind is not ChangeKind.WAKE:
+                    concerned.setdefault(number, []).append(n)
             count += 1
         for number, ns in concerned.items():
             rows.events.append((number, dump(change_event(self._change, self._by, self._now, ns))))
         rows.flush(store.db)
         fade(store, rows.checked)
-        store.destinations.refresh(left)
+        store.destinations.left(left)
         self._slice = (count, following)
         self.again = following is not None
         return rows.gone
@@ -165,7 +181,10 @@ class PurgeJob(SliceJob):
         if ids:
             # An id is never given again, even if the clock goes back.
             db.execute("INSERT OR REPLACE INTO meta SELECT 'last', max(id) FROM message")
-        for table, column in (("history", "message"), ("event", "message"), ("message", "id")):
+        for (number,) in ids:
+            if number <= store.named:
+                unname(db, number, everybody(db, number))
+        for table, column in (("unnamed", "message"), ("history", "message"), ("event", "message"), ("message", "id")):
             write_many(db, f"DELETE FROM {table} WHERE {column} IN (", "?", ids, ")")  # noqa: S608  # constants
         self._slice = len(ids)
         self.again = len(ids) == limit and self.count + len(ids) < self._limit

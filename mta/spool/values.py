@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mta.envelope import Destination, Outcome, Recipient
+from mta.envelope import Destination, Envelope, Outcome, Recipient
 from mta.events import Event
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ def id_number(text: str) -> int:
     for letter in text:
         number = number << 5 | _VALUE[letter]
     return number
+
+
+def worker_of(number: int) -> int:
+    """The worker that gave a queue id."""
+    return number >> _COUNTER_BITS & (1 << _WORKER_BITS) - 1
+
+
+def last_id(before: int | None) -> int:
+    """The greatest that can have been given by then; None: at any time."""
+    return 2**63 - 1 if before is None else (max(before, 0) + 1 << ID_SHIFT) - 1
 
 
 class QueueIds:
@@ -136,7 +146,10 @@ class Due(NamedTuple):
 
 
 class ChangeKind(StrEnum):
-    """What an operator may do to what waits.  ``DELETE`` sends no notice; ``BOUNCE`` fails it with a report."""
+    """What an operator may do to what waits.  ``DELETE`` sends no notice; ``BOUNCE`` fails it with a report.
+
+    ``WAKE`` is the queue's own: what was put off while its destination rested is due as it was; no story tells it.
+    """
 
     HOLD = "hold"
     RELEASE = "release"
@@ -145,6 +158,7 @@ class ChangeKind(StrEnum):
     BOUNCE = "bounce"
     DELETE = "delete"
     PRIORITY = "priority"
+    WAKE = "wake"
 
 
 class Change(NamedTuple):
@@ -193,17 +207,27 @@ class PageKey(NamedTuple):
     recipient: int
 
 
+class Waiting(NamedTuple):
+    """A recipient that waits and is nobody's, as ``ISpool.waiting`` shows it."""
+
+    id: str
+    envelope: Envelope
+    recipient: Recipient
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """The conservation figures, in recipients, from one snapshot.
 
-    ``ended`` counts by status, since the spool was made; ``audit`` compares.
+    ``ended`` counts by status, since the spool was made.  Of ``totals`` what is queued is what must be, of ``audit``
+    what is there; ``miscounted`` is how much more is held, by ``audit``, than was counted.
     """
 
     accepted: int
     ended: Mapping[str, int]
     queued: int
     held: int
+    miscounted: int = 0
 
     @property
     def unaccounted(self) -> int:

@@ -194,8 +194,10 @@ class Writer:
                 closing.append(item)
             else:
                 tick = tick or item is _Do.TICK
-        if jobs or self.trouble is not None:
+        busy = self.trouble is not None or any(not job.background for job in jobs)
+        if jobs or busy:
             self._batch(jobs)
+        if busy:
             self._idle = False
         elif tick:
             self._housekeep()
@@ -245,6 +247,7 @@ class Writer:
     def _together(self, store: Store, jobs: list[Job]) -> tuple[Told, list[int]]:
         db = store.db
         rows = Rows()
+        store.crowd = len(jobs)
         try:
             for job in jobs:
                 job.collect(rows, store)

@@ -46,9 +46,8 @@ def advise(configuration: Configuration, now: int) -> Advice:
         _dates(advice, one, now, options.warn_before)
     default = files.default(configuration.hostname)
     if default is not None and not advice.errors and not files.named(configuration.hostname):
-        advice.hints.append(
-            f"tls: no certificate is for {configuration.hostname}; {default.place} is shown in its place"
-        )
+        what = f"no certificate is for {configuration.hostname}; {default.place} is shown in its place"
+        advice.warnings.append(f"tls: {what}, and hosts that verify it send us nothing: have one made for that name")
     return advice
 
 

@@ -1,8 +1,8 @@
-"""``twistd`` that kills itself with SIGKILL at a named step: ``python faulty.py STEP HIT <twistd's arguments>``.
+"""Named steps at which the daemon kills itself with SIGKILL.
 
-The steps exist here alone: functions of the program are wrapped in this process before it starts.  A name is
-``before`` or ``after`` and what is done; ``after`` something that takes its time is when it is over.  ``HIT`` is the
-number of the time at which it happens, from 1.
+The steps exist here alone: functions of the program are wrapped, by ``nursery.py``, in a process that has not started
+yet.  A name is ``before`` or ``after`` and what is done; ``after`` something that takes its time is when it is over.
+``hit`` is the number of the time at which it happens, from 1.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import inspect
 import os
 import signal
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, NamedTuple
@@ -58,9 +57,19 @@ STEPS: Final[dict[str, Step]] = {
     "the conclusion": Step("mta.spool.sqlite", "SqliteSpool.finish"),
     "the outcome": Step(*_TRANSACTION, _writes("FinishJob")),
     "the removal of a file": Step("mta.spool.bodies", "BodyFolder.remove"),
+    # A list: its members are staged in slices before the commit, and made visible in slices after it.
+    "a slice of recipients": Step(*_TRANSACTION, _writes("StageJob")),
+    "making a slice visible": Step(*_TRANSACTION, _writes("ActivateJob")),
+    "forgetting a slice": Step(*_TRANSACTION, _writes("UnstageJob")),
+    "sending on to members": Step("mta.lists.spread", "Spread._copy"),
     # What waits.
     "the claim": Step(*_TRANSACTION, _writes("ClaimJob")),
     "the recovery": Step(*_TRANSACTION, _writes("RecoverJob")),
+    # Upkeep.
+    "the opening of the database": Step("mta.spool.schema", "_prepare"),
+    "the migration": Step("mta.spool.schema", "_migrate"),
+    "the purge": Step(*_TRANSACTION, _writes("PurgeJob")),
+    "bringing the log into the database": Step("mta.spool.writer", "_checkpoint"),
     # A report.
     "the report": Step("mta.bounce.reporter", "Reports.compose"),
 }
@@ -114,19 +123,3 @@ def arm(name: str, hit: int) -> None:
     for part in path:
         owner = getattr(owner, part)
     setattr(owner, last, _wrapped(getattr(owner, last), when == "before", step.wanted, hit))
-
-
-def main() -> None:
-    name, hit = sys.argv[1], int(sys.argv[2])
-    from mta.reactor import install
-
-    install()
-    arm(name, hit)
-    from twisted.scripts.twistd import run
-
-    sys.argv = ["twistd", *sys.argv[3:]]
-    sys.exit(run())
-
-
-if __name__ == "__main__":
-    main()

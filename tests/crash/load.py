@@ -1,7 +1,7 @@
 """The load for ``tests/crash/kill9.py``: messages with identities, and clients that remember what they were told.
 
-A message's number says all of it: where it goes, how large it is, each of its octets.  A copy is one message at one
-of its places.
+A message's number says all of it: where it goes, how large it is, each of its octets.  A copy is one message for one
+of its recipients.
 """
 
 from __future__ import annotations
@@ -9,27 +9,46 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.integration.tools import Dialogue, wait_for
 
 FAR: Final = "far.example"
 BOX: Final = "ours.example"
-#: Where the messages go, by turns.
-PLACES: Final = ((BOX,), (FAR, BOX), (FAR,), (FAR,))
+BOB: Final = f"bob@{BOX}"
+LIST: Final = f"many@{BOX}"
+#: Over a slice of what is staged on disk before the commit, and of what is made visible after it: two are needed.
+MEMBERS: Final = tuple(f"r{number:04}@{FAR}" for number in range(2100))
+ALIASES: Final = f"many: {', '.join(MEMBERS)}\n"
 
-#: The number of a message, and the domain where this copy of it goes.
+#: The number of a message, and the recipient of this copy of it.
 Copy = tuple[int, str]
 
 
-def copies(numbers: Iterable[int]) -> set[Copy]:
-    """All that should come of these messages."""
-    return {(number, place) for number in numbers for place in PLACES[number % len(PLACES)]}
+class Mix(NamedTuple):
+    """Who gets which message.  ``lists``: each message of that number goes to a list (0: none)."""
+
+    lists: int = 0
+
+    def addressed(self, number: int) -> tuple[str, ...]:
+        """Its recipients as its client names them."""
+        if self.lists and number % self.lists == self.lists - 1:
+            return (LIST,)
+        far = f"to{number:06}@{FAR}"
+        return ((BOB,), (far, BOB), (far,), (far,))[number % 4]
+
+    def copies(self, numbers: Iterable[int]) -> set[Copy]:
+        """All that should come of these messages."""
+        found: set[Copy] = set()
+        for number in numbers:
+            to = self.addressed(number)
+            found.update((number, recipient) for recipient in (MEMBERS if to == (LIST,) else to))
+        return found
 
 
 def content(number: int) -> bytes:
-    """A message; some are too large for the body table, and some for memory while they come in."""
-    size = 100_000 if number % 10 == 2 else 1000
+    """A message; some are too large for memory while they come in, and some for the body table."""
+    size = {2: 300_000, 12: 100_000}.get(number % 20, 1000)
     header = f"X-Id: m{number:06}\r\nMessage-ID: <m{number:06}@load.example>\r\n"
     header += "Date: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\n"
     return header.encode() + b".0123456789abcdefghijklmnopqrstuvwxyz.\r\n" * (size // 40)
@@ -43,13 +62,15 @@ class Load:
     What broke is never sent again: that would be another message.  No more is begun than is allowed: see ``allow``.
     """
 
-    def __init__(self, port: int, messages: int, sessions: int) -> None:
+    def __init__(self, where: tuple[str, int], messages: int, sessions: int, lists: int = 0) -> None:
+        """``where``: host and port; ``lists``: see ``Mix``."""
+        self.mix = Mix(lists)
         self.begun = 0
         self.taken: set[int] = set()
         self.unknown: set[int] = set()
         self.unsent: set[int] = set()
         self.refused: list[str] = []
-        self._port = port
+        self._host, self._port = where
         self._messages = messages
         self._allowed = 0
         self._gate = threading.Condition()
@@ -95,7 +116,7 @@ class Load:
     def _connect(self) -> Dialogue:
         while True:
             try:
-                client = Dialogue(self._port)
+                client = Dialogue(self._port, self._host)
             except OSError:
                 time.sleep(0.005)  # it is being started again
                 continue
@@ -106,8 +127,7 @@ class Load:
 
     def _send(self, client: Dialogue, number: int) -> bool:
         """One transaction; False when the connection is of no more use."""
-        mailboxes = {FAR: f"to{number:06}@{FAR}", BOX: f"bob@{BOX}"}
-        recipients = [f"RCPT TO:<{mailboxes[place]}>" for place in PLACES[number % len(PLACES)]]
+        recipients = [f"RCPT TO:<{address}>" for address in self.mix.addressed(number)]
         self.unsent.add(number)
         try:
             for line in (f"MAIL FROM:<m{number:06}@load.example>", *recipients, "DATA"):

@@ -1,8 +1,9 @@
 """The daemon is killed at each named step of ``faulty.py``, before it and after it, one after the other.
 
 ``python -m tests.crash.points [--step WORDS]``.  It runs under a small load of ``load.py``; what must be so at each
-kill and at the end is what ``kill9.py`` says.  Then the same with messages whose recipient does not exist: for each
-that had its 250 its sender must get one report, whatever step of it was the last.
+kill and at the end is what ``trial.py`` says.  Then the same with messages whose recipient does not exist: for each
+that had its 250 its sender must get one report, whatever step of it was the last.  Then a mailing list
+(``sending_on.py``).
 
 Exit status 0 if all is so.
 """
@@ -14,20 +15,42 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from tests.crash.faulty import STEPS
-from tests.crash.kill9 import DRAIN, MORE, Arrivals, FarEnd, Trial
-from tests.crash.load import Load
-from tests.integration.tools import Daemon, Dialogue, Sink, wait_for
+from tests.crash.load import ALIASES, Load
+from tests.crash.nursery import ForkedDaemon, Nursery
+from tests.crash.sending_on import STEPS as SENT_ON
+from tests.crash.sending_on import run_lists
+from tests.crash.tally import Tally
+from tests.crash.trial import DRAIN, MORE, SETTINGS, Arrivals, FarEnd, Trial
+from tests.integration.tools import Dialogue, Sink, wait_for
 
-FAULTY: Final = Path(__file__).with_name("faulty.py")
 #: Messages that are sent until the step is met, at most; and by how many clients.
 MESSAGES: Final = 24
 SESSIONS: Final = 6
+#: A message in so many goes to the list where its steps are meant.
+LISTS: Final = 8
 #: How often each kind of message goes by before the kill: the first may be of the round before.
 HIT: Final = 2
+#: Those that come once a start, or after a crash.
+ONCE: Final = ("the recovery", "the claim", "forgetting a slice", "the opening of the database")
+#: Comes when there is nothing to do, not even to forget something.
+IDLE: Final = "bringing the log into the database"
+#: Steps for messages to a list; what is staged when it dies is forgotten at the next start.
+LISTED: Final = (
+    "before the expansion",
+    "before a slice of recipients",
+    "after a slice of recipients",
+    "before forgetting a slice",
+    "after forgetting a slice",
+    "before the commit",
+    "after the commit",
+    "before making a slice visible",
+    "after making a slice visible",
+    "before the recovery",
+    "after the recovery",
+)
 #: Steps for messages that fail: all that is between the refusal and the report.
 REPORTED: Final = (
     "before the conclusion",
@@ -37,92 +60,85 @@ REPORTED: Final = (
     "after the outcome",
     "after the conclusion",
 )
+_ELSEWHERE: Final = ("a slice", "the report", "the migration", "sending on")
 
 
 def names() -> list[str]:
     """All steps of the first part."""
-    return [f"{when} {what}" for what in STEPS if what != "the report" for when in ("before", "after")]
+    return [
+        f"{when} {what}" for what in STEPS if not any(w in what for w in _ELSEWHERE) for when in ("before", "after")
+    ]
 
 
-def arm(daemon: Daemon, usual: tuple[str, ...], name: str, hit: int) -> None:
-    """The next start is one that dies at the step; without a name, one that lives."""
-    daemon.starter = (sys.executable, str(FAULTY), name, str(hit), *usual[1:]) if name else usual
-
-
-def _launch(daemon: Daemon) -> None:
-    """Start it, though it may not live to say so."""
-    before = daemon.starts()
-    process = daemon.launch()
-    wait_for(lambda: daemon.starts() > before or process.poll() is not None, daemon.log)
-
-
-def _dies(daemon: Daemon, name: str) -> str:
+def dies(daemon: ForkedDaemon, name: str) -> str:
     """Wait for its death; what is wrong with it."""
-    assert daemon.process is not None
+    process = daemon.process
+    assert process is not None
     try:
-        wait_for(lambda: daemon.process is None or daemon.process.poll() is not None, f"it to die {name}")
+        wait_for(lambda: process.poll() is not None, f"it to die {name}")
     except AssertionError:
         return f"it did not come to die {name}"
-    if daemon.process.returncode != -9:
-        return f"{name} it ended with {daemon.process.returncode}:\n{daemon.log()[-3000:]}"
+    if process.returncode != -9:
+        return f"{name} it ended with {process.returncode}:\n{daemon.log()[-3000:]}"
     return ""
 
 
-def run_under_load(steps: Sequence[str]) -> list[str]:
-    """The first part; what is wrong."""
+def run_under_load(steps: Sequence[str], lists: int = 0) -> Tally:
+    """The first part."""
     arrivals = Arrivals()
     far = FarEnd(arrivals)
-    with far, Daemon(MORE, internet=far.delivery(), start=False) as daemon:
-        load = Load(daemon.port, MESSAGES * (len(steps) + 1), SESSIONS)
+    with Nursery() as nursery, far, ForkedDaemon(nursery, MORE, internet=far.delivery()) as daemon:
+        (daemon.folder / "aliases").write_text(ALIASES)
+        load = Load(daemon.where, MESSAGES * (len(steps) + 1), SESSIONS, lists)
         trial = Trial(load, daemon, far, arrivals)
-        usual = daemon.starter
         load.start()
         for number, name in enumerate(steps, 1):
-            hit = 1 if name.endswith(("the recovery", "the claim")) else HIT
-            arm(daemon, usual, name, hit)
-            trial.about_to_start()
-            _launch(daemon)
+            daemon.step, daemon.hit = name, 1 if name.endswith(ONCE) else HIT
+            daemon.settings = {} if name.endswith(IDLE) else SETTINGS
+            trial.launch()
             load.allow(number * MESSAGES)
-            if wrong := _dies(daemon, name):
-                trial.wrong.append(wrong)
-            trial.kill(number, name)
-        arm(daemon, usual, "", 0)
-        load.allow(MESSAGES * (len(steps) + 1))
+            if wrong := dies(daemon, name):
+                trial.tally.wrong.append(wrong)
+            trial.kill(f"{name}{' of a list' if lists else ''}")
+        daemon.settings = SETTINGS
         trial.start()
-        trial.finish()
-    trial.show()
-    return trial.wrong
+        load.allow(MESSAGES * (len(steps) + 1))
+        return trial.finish()
 
 
-def run_with_reports(steps: Sequence[str]) -> list[str]:
-    """The second part; what is wrong."""
-    wrong: list[str] = []
+def run_with_reports(steps: Sequence[str]) -> Tally:
+    """The second part."""
+    tally = Tally()
     taken: set[str] = set()
-    sent: list[str] = []
     with (
+        Nursery() as nursery,
         Sink({"RCPT": "550 5.1.1 no such user"}) as sink,
-        Daemon(MORE, internet=sink.delivery(), start=False) as daemon,
+        ForkedDaemon(nursery, MORE, internet=sink.delivery()) as daemon,
     ):
-        usual = daemon.starter
         for number, name in enumerate(steps):
-            arm(daemon, usual, name, 1)
-            _launch(daemon)
-            sent.append(f"x{number:03}")
-            if _fails(daemon, sent[-1]):
-                taken.add(sent[-1])
-            if said := _dies(daemon, name):
-                wrong.append(said)
+            daemon.step = name
+            daemon.launch_until_up()
+            id = f"x{number:03}"
+            if _fails(daemon, id):
+                taken.add(id)
+            if said := dies(daemon, name):
+                tally.wrong.append(said)
             daemon.kill()
+            tally.kills[f"{name}, of a failure"] += 1
+            tally.audits += 1
             if daemon.audit()["unaccounted"]:
-                wrong.append(f"unaccounted for when killed {name}")
-        arm(daemon, usual, "", 0)
+                tally.wrong.append(f"unaccounted for when killed {name}")
+        daemon.step = ""
         daemon.start()
         wait_for(lambda: not daemon.queue(), "the queue to be empty", DRAIN)
         # The same report twice is a mailbox that had it when the process died; two reports are one too many.
         reports = Counter(id for id, _ in {_report(mail.decode()) for mail in daemon.mails("ann")})
-    wrong += [f"{id} was taken, failed, and nobody was told" for id in sorted(taken - reports.keys())]
-    wrong += [f"{id} was reported {count} times" for id, count in reports.items() if count > 1]
-    return wrong
+    untold = sorted(taken - reports.keys())
+    tally.taken = tally.copies = len(taken)
+    tally.lost = len(untold)
+    tally.wrong += [f"{id} was taken, failed, and nobody was told" for id in untold]
+    tally.wrong += [f"{id} was reported {count} times" for id, count in reports.items() if count > 1]
+    return tally
 
 
 def _report(mail: str) -> tuple[str, str]:
@@ -133,10 +149,10 @@ def _report(mail: str) -> tuple[str, str]:
     return about[1], name[1]
 
 
-def _fails(daemon: Daemon, id: str) -> bool:
+def _fails(daemon: ForkedDaemon, id: str) -> bool:
     """Send a message that will fail; was it taken?"""
     try:
-        with Dialogue(daemon.port) as client:
+        with Dialogue(daemon.port, daemon.host) as client:
             octets = f"X-Id: {id}\r\n\r\nto nobody\r\n".encode()
             return client.greet().message("ann@ours.example", ["nobody@far.example"], octets).startswith("250")
     except (OSError, AssertionError):
@@ -147,15 +163,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The daemon is killed at each named step.")
     parser.add_argument("--step", default="", help="only those with these words in their name")
     chosen = parser.parse_args()
-    steps = [name for name in names() if chosen.step in name]
-    wrong = run_under_load(steps) if steps else []
-    reported = [name for name in REPORTED if chosen.step in name]
-    if reported:
-        wrong += run_with_reports(reported)
-    print(f"{len(steps) + len(reported)} kills")
-    for line in wrong:
-        print(f"WRONG: {line}")
-    return 1 if wrong else 0
+    tally = Tally()
+    for steps, work in (
+        (names(), run_under_load),
+        (LISTED, lambda steps: run_under_load(steps, LISTS)),
+        (REPORTED, run_with_reports),
+        (SENT_ON, run_lists),
+    ):
+        if wanted := [name for name in steps if chosen.step in name]:
+            tally.add(work(wanted))
+    tally.show()
+    return 1 if tally.wrong else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+#: What the configuration says of the domains that the dialogues ask about.
+ADDRESSES = FOLDER / "addresses.toml"
 FILES = sorted(FOLDER.glob("*.dialogue"))
 
 

@@ -68,6 +68,20 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def failing_disk(folder: Path) -> Path:
+    """A library that lets a program's disk fail, or kills it there: see failing_disk.c.  A named skip without a
+    compiler."""
+    library = folder / "failing_disk.so"
+    source = Path(__file__).with_name("failing_disk.c")
+    # Some compilers make calls of their own of those that it defines, to check their arguments.
+    command = ["cc", "-shared", "-fPIC", "-O1", "-U_FORTIFY_SOURCE", "-o", str(library), str(source), "-ldl"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        raise unittest.SkipTest("there is no C compiler") from None
+    return library
+
+
 def wait_for(what: Callable[[], Any], why: str | Callable[[], str] = "it", deadline: float = DEADLINE) -> Any:
     """Ask until the answer is true; fails with ``why``, which may be a function, after the deadline."""
     end = time.monotonic() + deadline

@@ -13,7 +13,7 @@ import unittest
 from collections.abc import Callable
 from typing import BinaryIO, ClassVar
 
-from tests.dialogues.reading import FILES, Dialogue, load
+from tests.dialogues.reading import ADDRESSES, FILES, Dialogue, load
 from tests.integration.tools import DEADLINE, Daemon, free_port
 
 #: As tests/unit/smtp/harness.py has them.
@@ -145,7 +145,7 @@ class Dialogues(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.lmtp_port = free_port()
         cls.implicit_ports = {service: free_port() for service in ("mx", "lmtp")}
-        more = CONFIGURATION + LMTP.format(port=cls.lmtp_port)
+        more = CONFIGURATION + ADDRESSES.read_text(encoding="utf-8") + LMTP.format(port=cls.lmtp_port)
         for service, port in cls.implicit_ports.items():
             more += IMPLICIT.format(service=service, port=port)
         cls.daemon = cls.enterClassContext(Daemon(more, start=False))

@@ -1,4 +1,4 @@
-"""A disk that fails under the running daemon: writes, syncs, no inodes, read-only.
+"""A disk that fails under the running daemon: writes, syncs, no room, no inodes, read-only.
 
 Each time: what cannot be kept is refused with 4yz, an outcome that cannot be written waits in memory and goes first,
 and when the disk works again the daemon goes on by itself, with nothing lost and nothing sent twice.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import errno
 import shutil
-import subprocess
 import tempfile
 import unittest
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.integration.tools import MESSAGE, Daemon, Dialogue, Sink, mounted, wait_for
+from tests.integration.tools import MESSAGE, Daemon, Dialogue, Sink, failing_disk, mounted, wait_for
 
 MORE = '[relay]\nnetworks = ["127.0.0.0/8"]\n[queue]\nretry = ["1s"]\nreserve = "1MiB"\n'
-SOURCE = Path(__file__).with_name("failing_disk.c")
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 78 + b"\r\n") * 2000
 
 
@@ -53,17 +51,36 @@ class Case(unittest.TestCase):
 class Injected(Case):
     """By a library between the daemon and the system."""
 
-    def breaks(self, told: str) -> None:
+    @contextmanager
+    def running(self) -> Iterator[tuple[Daemon, Sink, Path]]:
+        """A daemon, its far end, and the file that tells its disk what to do."""
         with tempfile.TemporaryDirectory() as folder, Sink() as sink:
-            library, control = Path(folder, "failing_disk.so"), Path(folder, "control")
-            try:
-                command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
-                subprocess.run(command, check=True, capture_output=True)
-            except FileNotFoundError:
-                raise unittest.SkipTest("there is no C compiler") from None
+            library, control = failing_disk(Path(folder)), Path(folder, "control")
             wrap = ("env", f"LD_PRELOAD={library}", f"FAILING_DISK={control}")
             with Daemon(MORE, internet=sink.delivery(), wrap=wrap) as daemon:
-                self.survives(daemon, sink, lambda: _write(control, told), control.unlink)
+                yield daemon, sink, control
+
+    def breaks(self, told: str) -> None:
+        with self.running() as (daemon, sink, control):
+            self.survives(daemon, sink, lambda: _write(control, told), control.unlink)
+
+    def test_no_room_in_the_middle_of_a_large_body(self) -> None:
+        """And a sync of it that fails: refused, nothing of it is left, and the next one is taken."""
+        for told in (f"write {errno.ENOSPC} 3", f"write {errno.EIO} 3", f"sync {errno.EIO} 0"):
+            with self.subTest(told), self.running() as (daemon, sink, control), Dialogue(daemon.port) as client:
+                client.greet()
+                for line in ("MAIL FROM:<ann@ours.example>", "RCPT TO:<more@far.example>", "DATA"):
+                    self.assertRegex(client.say(line), "^[23]")
+                _write(control, told)
+                for _ in range(40):
+                    client.sock.sendall(LARGE)
+                self.assertRegex(client.say(b"."), r"^45[12] 4\.3\.[01] ")
+                control.unlink()
+                wait_for(lambda: self.offer(daemon, LARGE).startswith("250"), lambda: f"no mail:\n{daemon.log()}")
+                daemon.drained()
+                self.assertEqual(daemon.audit()["unaccounted"], 0)
+                self.assertEqual([octets for _, octets in sink.messages if not octets.endswith(LARGE)], [])
+                self.assertEqual(list((daemon.state / "spool" / "0" / "body").iterdir()), [])
 
     def test_syncs_that_fail(self) -> None:
         self.breaks(f"sync {errno.EIO}")

@@ -68,6 +68,48 @@ class Operating(SynchronousTestCase):
             wait_for(lambda: process.poll() is not None, lambda: daemon.log())
             self.assertEqual(process.returncode, 0)
 
+    def test_why_mail_was_refused(self) -> None:
+        with Daemon() as daemon:
+            with Dialogue(daemon.port) as client:
+                client.greet()
+                client.say("MAIL FROM:<x@y.example>")
+                reply = client.say("RCPT TO:<nobody@ours.example>")
+            for asked in ("nobody@ours.example", "x@y.example", "127.0.0.0/8"):
+                wait_for(lambda asked=asked: not daemon.mta("explain", asked, check=False).returncode, daemon.log)
+                self.assertIn(f"refused    127.0.0.1   {reply}", daemon.mta("explain", asked).stdout)
+            self.assertEqual(daemon.log().count("nobody@ours.example"), 1)
+            self.assertEqual(stat.S_IMODE((daemon.state / "refused").stat().st_mode), 0o700)
+            # Erased by the service, and read with the service stopped.
+            self.assertEqual(daemon.asked("erase", "nobody@ours.example", "--yes")["refused"], 1)
+            daemon.stop()
+            self.assertEqual(daemon.mta("explain", "x@y.example", check=False).returncode, 1)
+
+    def test_what_is_kept_of_refusals_is_masked(self) -> None:
+        with Daemon('\n[privacy]\naddresses = "hash"\n') as daemon:
+            with Dialogue(daemon.port) as client:
+                client.greet()
+                client.say("MAIL FROM:<x@y.example>")
+                client.say("RCPT TO:<nobody@ours.example>")
+            daemon.stop()
+            kept = b"".join(path.read_bytes() for path in (daemon.state / "refused").iterdir())
+            self.assertNotIn(b"example", kept)
+            self.assertEqual(len(daemon.asked("explain", "nobody@ours.example")["refused"]), 1)
+
+    def test_a_configuration_that_was_broken_hides_nothing(self) -> None:
+        with Daemon(RELAY) as daemon:
+            daemon.mta("queue", "pause", "--all")
+            id = daemon.take(FAR)
+            daemon.add("nonsense = = 1\n")
+            for words in (("status",), ("queue", "list"), ("queue", "stats"), ("explain", id), ("queue", "hold", id)):
+                done = daemon.mta(*words)
+                self.assertEqual(done.stderr, "warning: the configuration is wrong: see mta check\n")
+            self.assertIn("is not TOML", daemon.mta("reload", check=False).stderr)
+
+    def test_a_state_whose_socket_can_have_no_name(self) -> None:
+        with Daemon(start=False) as daemon:
+            daemon.change('state = "state"', f'state = "{"x" * 100}"')
+            self.assertIn("a socket's has 107 at most; write a shorter path", daemon.refused())
+
     def test_log_in_json_with_hashed_addresses(self) -> None:
         more = '\n[log]\nformat = "json"\n[privacy]\naddresses = "hash"\n'
         with Daemon(more, internet=INTERNET) as daemon:
@@ -81,7 +123,7 @@ class Operating(SynchronousTestCase):
             self.assertNotIn("bob@ours.example", text)
             self.assertRegex(attempt["args"]["address"], "^#[0-9a-f]{16}$")
             for address in ("info@ours.example", "bob@ours.example", "ann@ours.example"):
-                self.assertEqual(daemon.asked("explain", address)["id"], id)
+                self.assertEqual([one["id"] for one in daemon.asked("explain", address)["messages"]], [id])
                 self.assertNotIn(address, daemon.mta("explain", id).stdout)
 
     def test_status_says_what_is_paused_and_drained(self) -> None:

@@ -93,6 +93,31 @@ class Reload(unittest.TestCase):
                 client.greet().say("MAIL FROM:<a@b.example>")
                 self.assertRegex(client.say("RCPT TO:<x@new.example>"), "^550 5.7.1 ")
 
+    def test_one_that_fails_a_test_of_its_own_is_refused(self) -> None:
+        case = '[[case]]\nname = "bob has mail"\nto = "bob@ours.example"\n[case.expect]\nreply = "250"\n'
+        with Daemon() as daemon:
+            (daemon.folder / "tests.d").mkdir()
+            (daemon.folder / "tests.d/ours.toml").write_text(case)
+            self.assertIn("read again", daemon.mta("reload").stdout)
+            daemon.add('[limits]\nmessage_size = "1KiB"\n')
+            (daemon.folder / "tests.d/ours.toml").write_text(case.replace('to = "bob', 'size = 2048\nto = "bob'))
+            done = daemon.mta("reload", check=False)
+            self.assertEqual(done.returncode, 1)
+            for words in (
+                "nothing was changed",
+                'tests.d/ours.toml: case[0] "bob has mail": expect.reply',
+                "552 5.3.4",
+            ):
+                self.assertIn(words, done.stderr)
+            self.assertIn("bob has mail", daemon.wait_for_log("reload-refused"))
+            with Dialogue(daemon.port) as client:
+                client.greet()
+                self.assertRegex(client.say("MAIL FROM:<a@b.example> SIZE=2048"), "^250 ")
+            # A start goes on, and says so: docs/decisions/tests-of-a-configuration.rst.
+            daemon.stop()
+            daemon.start()
+            self.assertIn("bob has mail", daemon.wait_for_log("test-failed"))
+
     def test_what_needs_a_restart_is_named(self) -> None:
         with Daemon() as daemon:
             daemon.change("mail.ours.example", "other.ours.example")

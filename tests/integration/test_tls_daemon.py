@@ -272,7 +272,7 @@ class Starts(unittest.TestCase):
             daemon.certificate("mail.pem", AUTHORITY.issue("elsewhere.example", days=3))
             said = daemon.mta("check").stdout
             self.assertIn("mail.pem for elsewhere.example ends on ", said)
-            self.assertIn("hint: tls: no certificate is for mail.ours.example", said)
+            self.assertIn("tls: no certificate is for mail.ours.example", said)
 
     def test_start_warns_of_the_end(self) -> None:
         with Tls(start=False) as daemon:

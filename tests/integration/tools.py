@@ -13,13 +13,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from click.testing import CliRunner
 
 from mta.admin.main import main
 from tests.integration.peers import Dialogue, Sink
-from tests.integration.surroundings import DEADLINE, deaf_port, deaf_udp_port, free_port, mounted, wait_for
+from tests.integration.surroundings import (
+    DEADLINE,
+    deaf_port,
+    deaf_udp_port,
+    failing_disk,
+    free_port,
+    mounted,
+    wait_for,
+)
 
 __all__ = [
     "DEADLINE",
@@ -30,6 +38,7 @@ __all__ = [
     "Sink",
     "deaf_port",
     "deaf_udp_port",
+    "failing_disk",
     "free_port",
     "mounted",
     "program",
@@ -71,6 +80,23 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
+class Process(Protocol):
+    """As much of ``subprocess.Popen`` as a test needs."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> Any: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class Daemon:
     """One txmta with a folder of its own.
 
@@ -98,7 +124,7 @@ class Daemon:
         self.arguments = arguments
         self.wrap = wrap
         self.bin = bin or Path(sys.executable).parent
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.configuration = self.folder / "mta.toml"
         # A backslash quotes in endpoints, and in TOML.
         where = endpoint.format(port=self.port).replace("\\", "\\\\")
@@ -121,7 +147,7 @@ class Daemon:
         assert old in text, f"{old!r} is not in the configuration"
         self.write(text.replace(old, new))
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         try:
             if self._start:
                 self.start()
@@ -146,13 +172,13 @@ class Daemon:
     def command(self) -> list[str]:
         return [*self.wrap, *self.starter, "mta", "--config", str(self.configuration), *self.arguments]
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> Process:
         """Start it without waiting for anything."""
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
-        return self.process
+        return process
 
     def starts(self) -> int:
         """How often it has come up; Twisted's own runner logs in JSON where it is not on a terminal."""

@@ -72,8 +72,18 @@ VERBS: Final[dict[bytes, Verb]] = {
     b"QUIT": Verb(quit_, "QUIT", "Ends the session."),
     b"STARTTLS": Verb(starttls, "STARTTLS", "Goes on with TLS, where it is offered."),
     b"ETRN": Verb(etrn, "ETRN [@]domain", "Has the mail that waits for a domain tried now, for those who may."),
-    b"VRFY": Verb(vrfy, "VRFY address [SMTPUTF8]", "Asks whether there is such a mailbox; tells those who may know."),
-    b"EXPN": Verb(expn, "EXPN address [SMTPUTF8]", "Asks where an address leads; tells those who may know."),
+    b"VRFY": Verb(
+        vrfy,
+        "VRFY address-or-name [SMTPUTF8]",
+        "Asks who has a mailbox. Who may know gets 250, 251, 551, 550, 553 if several have the name, 252 if we cannot "
+        "tell, 4yz to ask again later; all others 252.",
+    ),
+    b"EXPN": Verb(
+        expn,
+        "EXPN address-or-name [SMTPUTF8]",
+        "Asks where a list or alias leads. Who may know gets 250, 550 if it leads nowhere else, 551 or 553 as by VRFY, "
+        "252 if we cannot tell all, 4yz to ask again later; all others 550.",
+    ),
     b"HELP": Verb(help_on(_topics), "HELP [topic]", "Tells how a command is written."),
     b"SEND": Verb(_not_implemented),
     b"SOML": Verb(_not_implemented),
@@ -93,6 +103,9 @@ BY_LMTP: Final[dict[bytes, Verb]] = {
     b"LHLO": Verb(lhlo, "LHLO name", "Greets, and asks which extensions are offered."),
     b"HELO": Verb(not_by_lmtp),
     b"EHLO": Verb(not_by_lmtp),
+    # It hands over mail, and its clients may know nothing.
+    b"VRFY": Verb(vrfy, "VRFY address-or-name [SMTPUTF8]", "Is answered with 252, whatever is asked."),
+    b"EXPN": Verb(_not_implemented),
 }
 COMMANDS: Final[dict[bytes, Command]] = {name: verb.run for name, verb in VERBS.items()}
 _LMTP_COMMANDS: Final[dict[bytes, Command]] = COMMANDS | {name: verb.run for name, verb in BY_LMTP.items()}

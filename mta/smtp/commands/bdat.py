@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from mta.reply import PermanentFailure, Reply
+from mta.reply import MailFailure, Reply
 from mta.smtp import replies
-from mta.smtp.commands.data import ending, tell_refused
+from mta.smtp.commands.data import ending
 from mta.smtp.commands.plain import count_idle
 from mta.smtp.grammar import Chunk, parse_bdat
 from mta.smtp.intake import MessageIntake, SkippedChunk, begin_message, check_octets
 from mta.smtp.lmtp import same_for_each
+from mta.smtp.telling import tell_message
 from mta.smtp.transaction import Transaction
 from mta.smtp.wire import ChunkDecoder
 
@@ -79,8 +80,8 @@ async def _end_of_chunk(session: Session, transaction: Transaction) -> Reply:
     try:
         check_octets(transaction)
     except Exception as error:
-        if isinstance(error, PermanentFailure):
-            tell_refused(session, transaction, error)
+        if isinstance(error, MailFailure):
+            tell_message(session, transaction, error)
         session.reset()
         raise
     decoder = transaction.decoder

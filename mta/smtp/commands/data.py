@@ -15,11 +15,12 @@ from mta.envelope import Envelope, Origin, Right
 from mta.message.edits import Edit
 from mta.message.header import Header, scan
 from mta.message.trace import cut_fields, missing_fields, protocol_name, received
-from mta.reply import PermanentFailure, Reply
+from mta.reply import MailFailure, PermanentFailure, Reply
 from mta.routing.recipients import Leads, lead
 from mta.smtp import replies
 from mta.smtp.intake import Ending, MessageIntake, begin_message, check_octets
 from mta.smtp.lmtp import end_for_each
+from mta.smtp.telling import tell_message
 from mta.smtp.transaction import Transaction
 from mta.smtp.wire import DataDecoder
 
@@ -68,8 +69,8 @@ async def end_of_data(session: Session, transaction: Transaction) -> Reply:
         edits, changes = _trace(session, transaction, origin, header, at)
         envelope = _envelope(session, transaction, origin, header, at)
         id = await _store(session, transaction, envelope, leads, edits, changes)
-    except PermanentFailure as failure:
-        tell_refused(session, transaction, failure)
+    except MailFailure as failure:
+        tell_message(session, transaction, failure)
         raise
     finally:
         session.committing = False
@@ -80,14 +81,6 @@ async def end_of_data(session: Session, transaction: Transaction) -> Reply:
     if terms.asked not in (None, terms.priority):
         return replies.accepted_with_priority(id, terms.priority)
     return replies.accepted(id)
-
-
-def tell_refused(session: Session, transaction: Transaction, failure: PermanentFailure) -> None:
-    """A message was refused for what it is: an event."""
-    session.context.emit(
-        events.REFUSED(client=session.client, sender=str(transaction.reverse_path or ""), reply=str(failure.reply)),
-        "",
-    )
 
 
 def _check_content(session: Session, transaction: Transaction) -> Header:
@@ -214,6 +207,8 @@ async def _store(
     if session.standing.forwarded:
         said = [f"{name}={value}" for name, value in session.standing.forwarded.items() if value]
         story.insert(1, events.FORWARDED(envelope.arrived, peer=session.standing.peer, said=said))
+    if envelope.origin.login:
+        story.insert(1, events.LOGIN(envelope.arrived, login=envelope.origin.login))
     for wait in (incoming.add_recipients(leads.recipients), incoming.seal(envelope, edits, story)):
         if wait is not None:
             await wait

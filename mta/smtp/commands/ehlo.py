@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mta.envelope import Right
 from mta.message.trace import protocol_name
 from mta.reply import Reply
+from mta.routing.disclosure import may
 from mta.smtp.commands.plain import count_idle
 from mta.smtp.context import listed
 from mta.smtp.extensions import Circumstances, ehlo_lines, latest_release
@@ -49,6 +50,7 @@ def circumstances(session: Session) -> Circumstances:
         xclient=listed(session.standing.peer, context.xclient),
         xforward=listed(session.standing.peer, context.xforward),
         reports=bool(session.rights) or context.tell_strangers,
+        expn=not context.lmtp and may(context.disclosure.expn_widest, session.rights),
     )
 
 

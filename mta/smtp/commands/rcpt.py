@@ -5,9 +5,10 @@ cost nothing, and many thousands of sessions with very many are stopped before t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mta import events
+from mta.lists.posting import may_post
 from mta.reply import Reply
 from mta.routing.ask import resolve
 from mta.routing.recipients import Forward
@@ -16,6 +17,7 @@ from mta.smtp import replies
 from mta.smtp.grammar import parse_rcpt
 from mta.smtp.parameters import read_rcpt
 from mta.smtp.patience import slow_down
+from mta.smtp.telling import tell_recipient
 from mta.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -49,25 +51,30 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     admission = resolve(lambda facts: context.router.admit(address, rights, facts), transaction.facts, context.answerer)
     if not isinstance(admission, Admission):
         admission = await admission
+    if admission.lists:
+        admission = await _may_post(session, transaction, admission)
+    if admission.only_null is not None and transaction.reverse_path is not None:
+        admission = replace(admission, reply=admission.only_null)
     if admission.reply is None:
         transaction.recipients.append(Forward(address, orcpt, notify))
         if len(transaction.recipients) % BLOCK == 0:
             _charge(session, transaction)
-        return replies.RECIPIENT_OK
+        return admission.told or replies.RECIPIENT_OK  # RFC 5321 3.4: 251 where the administrator chose that
     transaction.refused += 1
-    context.emit(
-        events.RECIPIENT_REFUSED(
-            client=session.client,
-            sender=str(transaction.reverse_path or ""),
-            address=str(address),
-            reply=str(admission.reply),
-            why=[str(reason) for reason in admission.reasons],
-        ),
-        "",
-    )
+    tell_recipient(session, transaction, str(address), admission.reply, [str(reason) for reason in admission.reasons])
+    session.told = admission.reply
     if admission.reply.permanent:
         await slow_down(session)
     return admission.reply
+
+
+async def _may_post(session: Session, transaction: Transaction, admission: Admission) -> Admission:
+    """RFC 5321 3.9.2: not everybody may send to a list."""
+    sender, rights = transaction.reverse_path, session.rights
+    decided = resolve(
+        lambda facts: may_post(admission, sender, rights, facts), transaction.facts, session.context.answerer
+    )
+    return decided if isinstance(decided, Admission) else await decided
 
 
 def _charge(session: Session, transaction: Transaction) -> None:

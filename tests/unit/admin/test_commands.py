@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
-from click.testing import CliRunner, Result
-from twisted.trial.unittest import SynchronousTestCase
+from stopped_state import StoppedState
 
-from mta.address import Address
-from mta.admin.main import main
 from mta.admin.offline import now_there
-from mta.envelope import Destination, Envelope, Origin, Recipient
+from mta.admin.refusals import Refusals
+from mta.events import RECIPIENT_REFUSED
 from mta.spool.folders import StateLock
-from mta.spool.lanes import Inline
-from mta.spool.sqlite import SqliteSpool
 from mta.spool.values import Selection
 
-CONFIGURATION = """\
-format = 1
-hostname = "mail.ours.example"
-postmaster = "postmaster@ours.example"
-state = "state"
 
-[[listen]]
-name = "mx"
-endpoint = "tcp:2525:interface=127.0.0.1"
-
-[domains."ours.example"]
-mailboxes = "file:mailboxes"
-deliver = "local"
-
-[delivery.local]
-type = "maildir"
-path = "mail"
-
-[delivery.internet]
-type = "smtp"
-
+class Stopped(StoppedState):
+    more = """
 [tables.plans]
 type = "file"
 path = "plans"
@@ -48,82 +23,24 @@ path = "plans"
 file = "mta.log"
 """
 
-
-class Reactor:
-    """Nothing happens later."""
-
-    def callFromThread(self, call: Any, *args: Any) -> None:
-        call(*args)
-
-    def callLater(self, delay: float, call: Any, *args: Any) -> Any:
-        return self
-
-    def cancel(self) -> None:
-        """What was to be later."""
-
-
-class Commands(SynchronousTestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
-        (self.folder / "mta.toml").write_text(CONFIGURATION)
-        (self.folder / "mailboxes").write_text("ann\npostmaster\n")
+        super().setUp()
         (self.folder / "plans").write_text("bob@b.example: gold\n")
-        self.state = str(self.folder / "state")
-        os.mkdir(self.state, 0o700)
         self.ids = self.fill()
-
-    def spool(self) -> SqliteSpool:
-        spool = SqliteSpool(
-            self.state,
-            reactor=Reactor(),
-            now=lambda: 1_700_000_000_000,
-            reserve_bytes=0,
-            reserve_inodes=0,
-            lanes=Inline(),
-        )
-        spool.open()
-        return spool
 
     def fill(self) -> list[str]:
         """Seven messages of ann's, to bob and carol in turn."""
-        spool, ids = self.spool(), []
-        for number in range(7):
-            address = Address(("bob", "carol")[number % 2], "b.example")
-            incoming = spool.begin(0)
-            now_there(_wait(incoming.write(b"Subject: x\r\n\r\nhello\r\n")))
-            place = Destination("internet", "b.example")
-            due = 1_700_000_000_000
-            incoming.add_recipients([Recipient(id=0, address=address, original=address, destination=place, due=due)])
-            envelope = Envelope(
-                origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=Address("ann", "a.example"), arrived=due
-            )
-            now_there(_wait(incoming.seal(envelope, (), ())))
-            now_there(spool.commit(incoming, None))
-            ids.append(incoming.id)
+        spool = self.spool()
+        to = ("bob@b.example", "carol@b.example")
+        ids = [self.put(spool, to[number % 2], sender="ann@a.example") for number in range(7)]
         now_there(spool.close())
         return ids
-
-    def run_mta(self, *arguments: str, input: str = "") -> Result:
-        return CliRunner().invoke(main, ["--config", str(self.folder / "mta.toml"), *arguments], input=input)
-
-    def ok(self, *arguments: str, input: str = "") -> str:
-        result = self.run_mta(*arguments, input=input)
-        self.assertEqual(result.exit_code, 0, result.output)
-        return result.output
-
-    def refused(self, *arguments: str, input: str = "") -> str:
-        result = self.run_mta(*arguments, input=input)
-        self.assertNotEqual(result.exit_code, 0, result.output)
-        self.assertNotIn("Traceback", result.output)
-        return result.output
-
-    def asked(self, *arguments: str) -> Any:
-        return json.loads(self.run_mta(*arguments, "--json").stdout)
 
     def listed(self, *arguments: str) -> list[str]:
         return [row["id"] for row in self.asked("queue", "list", *arguments)]
 
+
+class Commands(Stopped):
     def test_list_by_any_condition(self) -> None:
         self.assertEqual(self.listed(), self.ids)
         self.assertEqual(self.listed("--recipient", "bob@b.example"), self.ids[::2])
@@ -212,6 +129,12 @@ class Commands(SynchronousTestCase):
         self.assertIn("NEXT         <bob@b.example> try 1 when the service is started, by internet:b.example", said)
         self.assertIn("expires 19 Nov", said)
 
+    def test_what_is_no_queue_id(self) -> None:
+        self.assertIn(
+            "ann@a.example is no queue id; for an address say --sender", self.refused("queue", "list", "ann@a.example")
+        )
+        self.assertIn("* is no queue id", self.refused("queue", "delete", "*", "--yes"))
+
     def test_changes_are_in_the_spool(self) -> None:
         self.ok("queue", "bounce", self.ids[0], "--because", "Not wanted")
         spool = self.spool()
@@ -220,6 +143,86 @@ class Commands(SynchronousTestCase):
         now_there(spool.close())
 
 
-async def _wait(maybe: Any) -> None:
-    if maybe is not None:
-        await maybe
+class Explained(Stopped):
+    """``mta explain`` of what never got a queue id."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        kept = Refusals(self.state, now=lambda: 1_700_000_000_000)
+        kept.configure("full", None, 1 << 20, 1 << 40)
+        for number in range(12):
+            kept.note(
+                RECIPIENT_REFUSED(
+                    client=f"192.0.2.{number}", sender="ann@a.example", address="x@ours.example", reply="550 No", why=[]
+                )
+            )
+
+    def test_an_address(self) -> None:
+        said = self.ok("explain", "x@ours.example")
+        self.assertIn("REFUSED      x@ours.example, the latest 10 of 12: it never got a queue id", said)
+        self.assertIn("refused    192.0.2.11   550 No\n", said)
+        self.assertNotIn("192.0.2.1 ", said)
+
+    def test_one_that_was_taken_too(self) -> None:
+        values = self.asked("explain", "ann@a.example", "--limit", "3")
+        self.assertEqual([one["id"] for one in values["messages"]], self.ids[-3:])
+        self.assertEqual([one["client"] for one in values["refused"]], ["192.0.2.9", "192.0.2.10", "192.0.2.11"])
+        said = self.ok("explain", "ann@a.example", "--limit", "3")
+        self.assertIn("... and 4 earlier messages", said)
+
+    def test_a_client_and_its_network(self) -> None:
+        self.assertEqual(len(self.asked("explain", "192.0.2.3")["refused"]), 1)
+        self.assertEqual(len(self.asked("explain", "192.0.2.0/29", "--limit", "20")["refused"]), 8)
+
+    def test_nothing_is_known(self) -> None:
+        self.assertIn("none was refused since 14 Nov 22:13 UTC", self.refused("explain", "no@where.example"))
+        self.assertIn("nothing of 198.51.100.1 was refused", self.refused("explain", "198.51.100.1"))
+        for odd in ("*", "", "x" * 500, "0000000000000", "ZZZZZZZZZZZZZ", "\x1b[2J"):
+            self.assertNotIn("\x1b", self.refused("explain", odd))
+
+    def test_erased(self) -> None:
+        self.assertEqual(self.asked("erase", "x@ours.example", "--yes")["refused"], 12)
+        self.refused("explain", "x@ours.example")
+
+
+class Broken(Stopped):
+    """With a configuration that is wrong, what can be read is read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.add("nonsense = 1\n")
+
+    def add(self, text: str) -> None:
+        with open(self.folder / "mta.toml", "a") as file:
+            file.write(text)
+
+    def test_the_queue_is_read_and_changed(self) -> None:
+        for toml in ("", "this is = = no TOML\n"):
+            self.add(toml)
+            for words in (
+                ("queue", "list"),
+                ("queue", "stats"),
+                ("explain", self.ids[0]),
+                ("audit",),
+                ("queue", "pause"),
+            ):
+                result = self.run_mta(*words)
+                self.assertEqual(result.exit_code, 0, result.output)
+                self.assertIn("warning: the configuration is wrong: see mta check\n", result.stderr)
+                self.assertNotIn("warning", result.stdout)
+        self.ok("queue", "hold", self.ids[0])
+
+    def test_the_log_is_found(self) -> None:
+        (self.folder / "mta.log").write_text("2026-11-24T00:00:00.000Z started: x\n")
+        self.assertIn("started", self.ok("log"))
+        self.add("this is = = no TOML\n")
+        self.assertIn("started", self.ok("log"))
+
+    def test_another_state_can_be_said(self) -> None:
+        (self.folder / "mta.toml").unlink()
+        self.assertIn("cannot be read", self.refused("queue", "list"))
+        self.assertIn(self.ids[0], self.ok("--set", f"state={self.state}", "queue", "list"))
+
+    def test_what_needs_it_says_what_is_wrong(self) -> None:
+        for words in (("check",), ("config", "show"), ("queue", "reroute", self.ids[0], "--via", "internet")):
+            self.assertIn("nonsense", self.refused(*words))

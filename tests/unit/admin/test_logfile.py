@@ -38,6 +38,17 @@ class Filters(SynchronousTestCase):
     def test_from_an_address(self) -> None:
         self.assertEqual(self.shown(sender="ann@a.example"), [0, 3, 5])
 
+    def test_commands_that_were_refused(self) -> None:
+        lines = [
+            "2026-11-24T13:27:24.000Z command-refused: 192.0.2.7: MAIL: 552 5.3.4 No   FROM:<ann@a.example> SIZE=9999",
+            "2026-11-24T13:27:24.000Z command-refused: 192.0.2.7: RCPT: 452 No   TO:<bob@b.example>   "
+            "from <ann@a.example>",
+            "2026-11-24T13:27:24.000Z refused: message from 192.0.2.7, sender <ann@a.example>: 554 No   bob@b.example",
+        ]
+        self.assertEqual(self.shown(lines, sender="ann@a.example"), [0, 1, 2])
+        self.assertEqual(self.shown(lines, to="bob@b.example"), [1, 2])
+        self.assertEqual(self.shown(lines, to="ann@a.example"), [])
+
     def test_part_of_an_address_is_another_one(self) -> None:
         self.assertEqual(self.shown(to="ann@a.example"), [])
         self.assertEqual(self.shown(to="joann@a.example"), [1, 4])

@@ -21,7 +21,6 @@ from mta.events import Event
 from mta.queue.conclude import Report
 from mta.queue.manager import Manager, Setup
 from mta.queue.paused import Pauses
-from mta.queue.refill import PAUSE_LOOK
 from mta.queue.retry import RetryRule
 from mta.reply import Reply
 from mta.routing.ask import Answerer
@@ -172,6 +171,17 @@ class Changes(SynchronousTestCase):
         self.assertEqual(str(story[-1]), "hold by ann   odd")
         self.assertIn("ann: hold odd: 4 recipients of all", [str(event) for event in self.events])
 
+    def test_what_came_back_into_the_spool_meanwhile_is_changed_too(self) -> None:
+        changed = iter((5, 2, 0))
+        calls: list[Selection] = []
+
+        async def change(selection: Selection, change: Any, by: str) -> int:
+            calls.append(selection)
+            return next(changed)
+
+        self.patch(self.spool, "change", change)
+        self.assertEqual((self.change("hold"), len(calls)), (7, 3))
+
     def test_released_it_goes_on(self) -> None:
         self.accept(6)
         self.change("hold")
@@ -211,7 +221,7 @@ class Changes(SynchronousTestCase):
         self.pass_time(5)
         self.assertEqual(self.internet.tried[LIMIT:], ["u0@c.example"])
         self.assertEqual(self.do("resume", place="b.example"), {"resumed": ["b.example"]})
-        self.pass_time(PAUSE_LOOK + 1)
+        self.pass_time(1)  # and it goes at once
         for _ in range(8):
             self.internet.let_go()
             self.pass_time(2)
@@ -237,6 +247,8 @@ class Changes(SynchronousTestCase):
             ("pause", {"place": ""}),
             ("resume", {}),
             ("erase", {"address": "ann"}),
+            ("erase", {"address": "@ours.example"}),
+            ("erase", {"address": None}),
         ):
             failure = self.failureResultOf(as_deferred(self.operations.handlers()[command](request, "ann")))
             failure.trap(ControlError)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.bounce import catalog as module
-from mta.bounce.catalog import CatalogError, catalog, catalogs, differences, languages, placeholders, read_catalog
+from mta.bounce.catalog import (
+    MAX_FILE,
+    MAX_TEXT,
+    CatalogError,
+    catalog,
+    catalogs,
+    differences,
+    languages,
+    placeholders,
+    read_catalog,
+)
 from mta.bounce.catalog import wrong_languages as wrong
 from mta.bounce.explain import CAUSES, Side
 
@@ -42,7 +53,8 @@ class Shipped(SynchronousTestCase):
     def test_nothing_was_left_in_english(self) -> None:
         english = catalog("en").texts
         for language in languages():
-            same = [key for key, text in catalog(language).texts.items() if text == english[key] and language != "en"]
+            texts = catalog(language).texts.items() if language != "en" else ()
+            same = [key for key, text in texts if text == english[key] and key != "date.first"]
             self.assertEqual(same, [], language)
 
     def test_they_are_tidy(self) -> None:
@@ -85,6 +97,69 @@ class Read(SynchronousTestCase):
         for line in ("one = 1", 'one = ""', 'one = "a\\nb"', "one = ["):
             self.assertRaises(ValueError, read_catalog, SMALL.partition("[a]")[0] + "[a]\n" + line)
         self.assertRaises(CatalogError, read_catalog, 'a = "b"')
+
+
+class OfTheSite(SynchronousTestCase):
+    """A folder with more languages, and other words for those there are."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.makedirs(self.folder)
+
+    def write(self, name: str, text: str | bytes) -> None:
+        with open(os.path.join(self.folder, name), "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
+
+    def test_what_it_says_counts_and_the_rest_is_as_shipped(self) -> None:
+        self.write("de.toml", '[closing]\nhelp = "Die Hotline ist 4711 ({postmaster})."')
+        german, english = catalogs(("de", "en"), self.folder)
+        self.assertEqual(german.say("closing.help", postmaster="p"), "Die Hotline ist 4711 (p).")
+        self.assertEqual((german.name, german.tag), ("Deutsch", "de"))
+        self.assertEqual(german.texts["closing.text"], catalog("de").texts["closing.text"])
+        self.assertEqual(english, catalog("en"))
+        self.assertNotEqual(catalog("de").texts["closing.help"], german.texts["closing.help"])
+
+    def test_another_language_falls_back_to_english(self) -> None:
+        self.write("pt-BR.toml", '[language]\nname = "Portugu\xeas"\ntag = "pt-BR"\n[good]\nnothing = "Nada."')
+        (found,) = catalogs(("pt-BR",), self.folder)
+        self.assertEqual((found.tag, found.say("good.nothing")), ("pt-BR", "Nada."))
+        self.assertEqual(found.texts["good.delivered"], catalog("en").texts["good.delivered"])
+        self.assertIsNone(wrong(("en", "pt-BR"), self.folder))
+        self.assertIn('or "pt-BR" or "zh"', str(wrong(("xx",), self.folder)))
+
+    def test_it_is_read_again(self) -> None:
+        self.write("en.toml", '[good]\nnothing = "No."')
+        before = catalogs(("en",), self.folder)
+        self.write("en.toml", '[good]\nnothing = "Nil."')
+        self.assertEqual(
+            [one[0].say("good.nothing") for one in (before, catalogs(("en",), self.folder))], ["No.", "Nil."]
+        )
+
+    def test_what_is_wrong_is_told_with_the_file(self) -> None:
+        # RFC 5646 2.1
+        head = '[language]\nname = "X"\n'
+        for name, text, told in (
+            ("de", '[good]\nnothin = "x"', "good.nothin is not known"),
+            ("de", '[closing]\nhelp = "x"', "closing.help has the placeholders [] and not ['postmaster']"),
+            ("de", '[closing]\nhelp = "{postmaster.x}"', "closing.help: "),
+            ("de", '[good]\nnothing = "a\\u0085b"', "good.nothing is not a text in one line"),
+            ("de", f'[good]\nnothing = "{"x" * (MAX_TEXT + 1)}"', "good.nothing is not a text in one line"),
+            ("de", '[date]\nmonths = "1, 2"', "date.months has not twelve names"),
+            ("de", "[good", "de.toml: "),
+            ("de", b"\xff", "de.toml: "),
+            ("de", " " * (MAX_FILE + 1), "has more than 256 KiB"),
+            ("xx", '[good]\nnothing = "x"', "language.name is missing; language.tag is missing"),
+            ("xx", head + 'tag = "x\xe4"', "is no tag of a language"),
+        ):
+            self.write(f"{name}.toml", text)
+            self.assertIn(told, str(wrong((name,), self.folder)))
+            self.assertRaises(CatalogError, catalogs, (name,), self.folder)
+            os.remove(os.path.join(self.folder, f"{name}.toml"))
+
+    def test_a_folder_that_is_wrong(self) -> None:
+        self.assertIn("nowhere cannot be read", str(wrong(("de",), os.path.join(self.folder, "nowhere"))))
+        self.write("de at.toml", "")
+        self.assertIn("the name of a file is a language", str(wrong(("de",), self.folder)))
 
 
 class Chosen(SynchronousTestCase):

@@ -66,7 +66,8 @@ def compose(
     languages: tuple[str, ...] = ("en",),
     **more: Any,
 ) -> bytes:
-    envelope = Envelope(origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=ANN, arrived=ARRIVED, **more)
+    more = {"origin": Origin(listener="mx", protocol="ESMTP"), **more}
+    envelope = Envelope(reverse_path=ANN, arrived=ARRIVED, **more)
     about = Subject(ABOUT, envelope, header, whole)
     notice = Notice(to, kind, pairs or (failed(),))
     return report(notice, about, ID, "mx.example.org", POSTMASTER, NOW, catalogs(languages))
@@ -228,8 +229,17 @@ class ForPeople(SynchronousTestCase):
             self.assertIn(sentence, flat)
         self.assertTrue(all(len(line) <= 78 for line in said.splitlines()), said)
 
-    def test_the_address_that_the_sender_wrote_to_comes_first(self) -> None:
-        _, human, *_ = parts(compose(failed(original=Address("info", "example.org"))))
+    def test_only_the_postmaster_is_told_where_an_address_leads(self) -> None:
+        """RFC 3464 2.3.2, RFC 3461 5.2.7.4; docs/decisions/what-bounces-name.rst."""
+        reply = Reply.of(550, "5.1.1", "<BOB@b.example>: no such user", "see bob@b.example")
+        pair = failed(original=Address("info", "example.org"), reply=reply)
+        octets = compose(pair)
+        self.assertNotIn(b"bob@b.example", octets.lower())
+        _, human, *_ = parts(octets)
+        said = " ".join(text(human).split())
+        self.assertIn("<info@example.org> What happened", said)
+        self.assertIn("550 5.1.1 <info@example.org>: no such user", said)
+        _, human, *_ = parts(compose(pair, to=POSTMASTER, kind=Kind.DOUBLE_BOUNCE))
         self.assertIn("<info@example.org>, which leads to <bob@b.example>", text(human))
 
     def test_time_is_over(self) -> None:

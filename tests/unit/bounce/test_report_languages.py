@@ -13,17 +13,26 @@ from mta.address import Address
 from mta.bounce.catalog import Catalog, catalog, languages
 from mta.bounce.decide import Kind, Notice
 from mta.bounce.explain import CAUSES
-from mta.bounce.human import About, human_text, subject
+from mta.bounce.human import About, human_text, moment, subject
 from mta.bounce.wrap import columns
 from mta.envelope import Envelope, Origin, Status
 from mta.reply import Reply
 
 EVE = Address("eve", "b.example")
+LATE = NOW - 60_000
 #: Each kind of report: its recipients' outcomes, and what an independent reader finds in it.
 FAILURE = {
     Kind.FAILURE: (Status.FAILED, Reply.of(550, "5.1.1", "no such user"), 550),
     Kind.DOUBLE_BOUNCE: (Status.EXPIRED, Reply.of(451, "4.4.1", "No host"), 550),
     Kind.DELAY: (Status.DEFERRED, Reply.of(451, "4.4.1", "No host"), 450),
+}
+#: 2023-11-14 22:12 in UTC, as each language writes it.
+WHEN = {
+    "de": "14. November 2023 um 22:12 Uhr (UTC)",
+    "en": "14 November 2023 at 22:12 UTC",
+    "es": "14 de noviembre de 2023, 22:12\xa0h (UTC)",
+    "fr": "14\xa0novembre 2023 \xe0 22\xa0h\xa012 (UTC)",
+    "zh": "2023\u5e7411\u670814\u65e5 22:12 UTC",
 }
 PAIRS = [(one,) for one in languages()] + [("de", "fr"), ("zh", "en")]
 
@@ -97,7 +106,7 @@ class ForPeople(SynchronousTestCase):
             ):
                 self.assertIn(flat(texts[key]), said)
             self.assertIn("5505.1.1nosuchuser", said)
-            self.assertIn("2023-11-1421:56UTC", said)
+            self.assertIn(flat(moment(ARRIVED, catalog(language))), said)
 
     def test_in_german(self) -> None:
         said = text(parts(compose(languages=("de",)))[1])
@@ -126,8 +135,33 @@ class ForPeople(SynchronousTestCase):
             texts = catalog(language).texts
             for deliver_by, key in ((NOW - 60_000, "late"), (0, "delay"), (NOW + 60_000, "delay")):
                 octets = compose(pair, kind=Kind.DELAY, languages=(language,), by_mode="N", deliver_by=deliver_by)
-                wanted = texts[f"opening.{key}.one"].replace("{when}", "2023-11-14 22:12 UTC")
+                wanted = texts[f"opening.{key}.one"].replace("{when}", WHEN[language])
                 self.assertIn(flat(wanted), flat(text(parts(octets)[1])))
+
+    def test_a_warning_names_when_it_ends_and_that_nothing_has_to_be_done(self) -> None:
+        # RFC 3464 2.3.9, for people: the last of those that are listed.
+        two = [
+            failed(number, who, Reply.of(451, "4.4.1", "No host"), status=Status.DEFERRED, progress={"until": until})
+            for number, (who, until) in enumerate(((BOB, LATE), (EVE, LATE - 86_400_000)))
+        ]
+        for language in languages():
+            texts = catalog(language).texts
+            said = flat(text(parts(compose(*two, kind=Kind.DELAY, languages=(language,)))[1]))
+            self.assertIn(flat(texts["opening.until"].replace("{until}", WHEN[language])), said)
+            self.assertIn(flat(texts["opening.delay.many"]), said)
+            self.assertNotIn(flat(texts["label.advice"]), said)
+            unknown = flat(
+                text(parts(compose(failed(status=Status.DEFERRED), kind=Kind.DELAY, languages=(language,)))[1])
+            )
+            self.assertNotIn(flat(texts["opening.until"].partition("{")[0]), unknown)
+
+    def test_each_month_and_the_first_day(self) -> None:
+        january = 1_704_067_200_000  # 2024-01-01
+        self.assertEqual(moment(january, catalog("fr")), "1er\xa0janvier 2024 \xe0 00\xa0h\xa000 (UTC)")
+        self.assertEqual(moment(january, catalog("de")), "1. Januar 2024 um 00:00 Uhr (UTC)")
+        for language in languages():
+            named = {moment(january + day * 86_400_000, catalog(language)) for day in range(366)}
+            self.assertEqual(len(named), 366, language)
 
 
 class Recorded(dict[str, str]):
@@ -155,7 +189,8 @@ class Complete(SynchronousTestCase):
         ]
         told = good[0][0], good[0][1].__class__(**{**_fields(good[0][1]), "dsn_taken_over": True})
         for kind in Kind:
-            ended = [*good, told] if kind is Kind.SUCCESS else [failed(), failed(status=Status.EXPIRED)]
+            bad = [failed(progress={"until": NOW}), failed(status=Status.EXPIRED)]
+            ended = [*good, told] if kind is Kind.SUCCESS else bad
             for one in (tuple(ended), (ended[0],), tuple(pair for pair in ended if pair[1].status == "delivered")):
                 for about in (envelope, late):
                     for attached in ("", "header", "text"):

@@ -249,10 +249,10 @@ class Trouble(ReporterCase):
         lease = self.accept(ANN)
         begun: list[Any] = []
 
-        def begin(size_hint: int) -> Any:
+        def begin(room: int) -> Any:
             if begun:
                 raise DOWN
-            begun.append(MemorySpool.begin(self.spool, size_hint))
+            begun.append(MemorySpool.begin(self.spool, room))
             return begun[0]
 
         self.spool.begin = begin  # type: ignore[method-assign]

@@ -144,7 +144,7 @@ class WholeWay(SynchronousTestCase):
         return [(row.recipient.original, row.recipient.hold) for row in rows]
 
     def assert_accounted(self) -> None:
-        self.assertEqual(self.successResultOf(self.spool.totals()).unaccounted, 0)
+        self.assertEqual(self.successResultOf(self.spool.audit()).unaccounted, 0)
 
     def test_the_sender_gets_the_report(self) -> None:
         id = self.send(ANN, BOB)
@@ -263,9 +263,9 @@ class WholeWay(SynchronousTestCase):
     def no_reports(self) -> None:
         begin, first = self.spool.begin, [True]
 
-        def refuse(size_hint: int) -> Any:
+        def refuse(room: int) -> Any:
             if first.pop() if first else False:
-                return begin(size_hint)  # the message itself
+                return begin(room)  # the message itself
             raise TemporaryFailure(Reply.of(452, "4.3.1", "disk full"))
 
         self.patch(self.spool, "begin", refuse)

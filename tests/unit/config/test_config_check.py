@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from config_cases import MINIMAL, Folder, mapping, problems_of
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +21,58 @@ class Checked(SynchronousTestCase):
 
 
 class Domains(Checked):
+    def test_a_domain_of_another_kind_is_nothing_else(self) -> None:
+        more = '[domains."b.example"]\n{}\n'
+        for lines, said in (
+            ('alias_of = "site.com"\nrelay = true', "relay: a domain with alias_of is nothing else"),
+            ('null = true\ndeliver = "local"', "deliver: a domain with null has no mailboxes, aliases or recipients"),
+            ('null = true\nalias_of = "site.com"', "null: a domain with alias_of is nothing else"),
+        ):
+            said = f'domains."b.example".{said}; leave out one of them'
+            self.said(self.domain('deliver = "local"', more=more.format(lines)), said)
+        for lines in ('alias_of = "site.com"', "null = true"):
+            self.said(self.domain('deliver = "local"', more=more.format(lines)))
+
+    def test_the_domain_that_another_is_a_name_of(self) -> None:
+        more = '[domains."b.example"]\nalias_of = "{}"\n[domains."c.example"]\nnull = true\n'
+        for name, said in (
+            ("b.example", "a domain cannot be another name of itself; name another of [domains.X]"),
+            ("c.example", "c.example has no mailboxes of its own"),
+            ("sitr.com", 'there is no [domains."sitr.com"]; did you mean "site.com"?'),
+        ):
+            self.said(self.domain('deliver = "local"', more=more.format(name)), f'domains."b.example".alias_of: {said}')
+
+    def test_a_catch_all_that_catches_nothing(self) -> None:
+        self.folder.write("users", "postmaster\n")
+        ours = ('deliver = "local"', 'mailboxes = "file:users"')
+        key = 'domains."site.com".catch_all'
+        missing = f'{key}: "bob@site.com" is neither a mailbox nor an alias; add it, or name another'
+        self.said(self.domain(*ours, 'catch_all = "bob@site.com"'), missing)
+        self.said(self.domain(*ours, 'catch_all = "postmaster@site.com"'))
+        self.said(self.domain(*ours, 'catch_all = "x@far.example"'))
+        self.said(
+            self.domain('deliver = "local"', 'catch_all = "x@far.example"'),
+            f"{key}: every address of the domain exists, since no table says which mailboxes there are; "
+            "write mailboxes = ... or leave it out",
+        )
+
+    def test_values_of_those_who_moved_and_of_services(self) -> None:
+        self.folder.write("moved", "ann: ann@new.example; reply=251\nbob: reply=251\n")
+        self.folder.write("services", "ann: locl\n")
+        self.folder.write("quota", "ann: 2GiB\nbob: full\neve: 2G\n")
+        ours = ('deliver = "local"', 'moved = "file:moved"', 'services = "file:services"', 'quota = "file:quota"')
+        self.said(
+            self.domain(*ours),
+            'domains."site.com".moved: moved: bob: 251 needs the new address, in front of all else',
+            'domains."site.com".services: services: ann: there is no [delivery.locl]; did you mean "local"?',
+            'domains."site.com".quota: quota: eve: "2G" is not a size; write a number and a unit '
+            '(B, KiB, MiB, GiB, TiB), such as "50MiB", or full',
+        )
+
+    def test_separators(self) -> None:
+        said = 'is not made of separators; write some of "+-=_#~", each once, or "" for none'
+        self.said(self.domain('deliver = "local"', 'separators = "+."'), f'domains."site.com".separators: "+." {said}')
+
     def test_relayed_domains_have_no_mailboxes(self) -> None:
         domains = {**mapping()["domains"], "b.example": {"relay": True, "mailboxes": "file:x", "aliases": "file:y"}}
         what = "a domain that is relayed has no mailboxes or aliases here; leave out this key or relay = true"
@@ -161,17 +215,32 @@ class TableFiles(Checked):
 
 class Aliases(Checked):
     def test_each_wrong_target_of_a_file_and_of_a_table(self) -> None:
-        self.folder.write("aliases", "info: |/bin/run\nteam: ann, :include:/x\nfile: /dev/null\ngood: ann\n")
+        self.folder.write("aliases", "info: |/bin/run\nteam: ann, :error:x\nfile: /dev/null\ngood: ann\n")
+        places = "commands and files need a table of type file with commands = true"
         said = [
-            'domains."site.com".aliases: aliases: info: target |/bin/run: commands need a delivery service '
-            "of type pipe",
-            'domains."site.com".aliases: aliases: team: target :include:/x: :include: is not supported; '
-            "name the members, or make it a list",
-            'domains."site.com".aliases: aliases: file: target /dev/null: files need a delivery service',
+            f'domains."site.com".aliases: aliases: info: target |/bin/run: {places}',
+            'domains."site.com".aliases: aliases: team: target :error:x: of what begins with a colon there is '
+            ":include: alone",
+            f'domains."site.com".aliases: aliases: file: target /dev/null: {places}',
         ]
         self.said(self.domain('deliver = "local"', 'aliases = "file:aliases"'), *said)
         table = '[tables.names]\ntype = "file"\npath = "aliases"\n'
         self.said(self.domain('deliver = "local"', 'aliases = "table:names"', more=table), *said)
+
+    def test_commands_where_the_table_may_have_them(self) -> None:
+        self.folder.write("aliases", "info: |/bin/run\nfile: /var/mail/all\nwrong: |run\n")
+        table = '[tables.names]\ntype = "file"\npath = "aliases"\ncommands = true\n'
+        self.said(
+            self.domain('deliver = "local"', 'aliases = "table:names"', more=table),
+            'domains."site.com".aliases: aliases: wrong: target |run: the command\'s program needs its whole path',
+        )
+
+    def test_a_table_with_commands_that_others_may_write(self) -> None:
+        self.folder.write("aliases", "info: |/bin/run\n", mode=0o664)
+        table = '[tables.names]\ntype = "file"\npath = "aliases"\ncommands = true\n'
+        problems = self.folder.problems(self.domain('deliver = "local"', 'aliases = "table:names"', more=table))
+        self.assertIn("tables.names", problems[0])
+        self.assertIn("its group or anybody may write to it", problems[0])
 
     def test_very_many_are_cut_short(self) -> None:
         self.folder.write("aliases", "".join(f"a{number}: |x\n" for number in range(1000)))
@@ -261,3 +330,19 @@ class Language(Checked):
         what = 'has "fi", for which there are no texts; write "de" or "en" or "es" or "fr" or "zh"'
         self.said(MINIMAL + '[reports]\nlanguage = ["fr", "fi"]\n', f"reports.language: {what}")
         self.said(MINIMAL + "[reports]\nlanguage = []\n", "reports.language: is empty; write " + what[-36:])
+
+    def test_texts_of_the_sites_own(self) -> None:
+        folder = os.path.abspath(self.mktemp())
+        chosen = MINIMAL + f'[reports]\nlanguage = ["fi", "de"]\ntexts = "{folder}"\n'
+        missing = f"{folder} cannot be read: No such file or directory"
+        self.said(chosen, f"reports.texts: {missing}; correct the path, or make the folder")
+        os.makedirs(folder)
+        file = os.path.join(folder, "fi.toml")
+        with open(file, "w", encoding="utf-8") as stream:
+            stream.write('[language]\nname = "Suomi"\ntag = "fi"\n[good]\nnothing = "Ei mit\xe4\xe4n."\n')
+        self.said(chosen)
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.write('none = "x"\n')
+        self.said(chosen, f"reports.language: cannot be used: {file}: good.none is not known; correct the file")
+        os.chmod(file, 0o666)
+        self.said(chosen, f"reports.texts: {file}: anybody may write to it; run: chmod o-w {file}")

@@ -34,7 +34,7 @@ class Including(SynchronousTestCase):
         self.assertEqual([os.path.basename(file) for file in found.files], ["mta.toml", "c.toml", "a.toml", "b.toml"])
 
     def test_listeners_of_several_files_add_up(self) -> None:
-        self.folder.write("conf.d/more.toml", '[[listen]]\nname = "mx6"\nendpoint = "tcp6:2525"\n')
+        self.folder.write("conf.d/more.toml", '[[listen]]\nname = "mx6"\nendpoint = "tcp6:2526"\n')
         found = self.folder.load(self.including("conf.d/*.toml"))
         self.assertEqual([listener.name for listener in found.listen], ["mx", "mx6"])
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.config.domain_options import Domain
 from mta.config.load import Configuration, ConfigurationError, from_mapping
 from mta.config.render import option_fields
 from mta.config.schema import Configuration as Schema
-from mta.config.schema import Dns, Domain, Limits, Listen, Log, Plugins, Privacy, Queue, Relay, Route
+from mta.config.schema import Dns, Limits, Listen, Log, Plugins, Privacy, Queue, Relay, Route
 from mta.delivery.maildir import MaildirOptions
 from mta.delivery.smtp_options import SmtpOptions
 

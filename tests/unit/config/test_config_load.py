@@ -13,6 +13,8 @@ from mta.address import Address
 from mta.config.load import ConfigurationError, from_mapping, load
 from mta.config.option import Options, Secret, option
 from mta.config.providers import Providers
+from mta.config.render import option_fields
+from mta.config.schema import Configuration
 from mta.delivery.smtp import SmtpDelivery, SmtpOptions
 from mta.plugin import Services, provider
 
@@ -112,7 +114,9 @@ class Wrong(SynchronousTestCase):
         )
         same = [{"name": "mx", "endpoint": "tcp:25"}, {"name": "mx2", "endpoint": "tcp:25"}]
         self.said(
-            'listen[1].endpoint: "tcp:25" is where the listener "mx" is; give each a port of its own', listen=same
+            'listen[1].endpoint: "tcp:25" is where the listener "mx" is: the same address; leave one out, or give it '
+            "another port",
+            listen=same,
         )
         later = [{"name": "in", "endpoint": "tcp:587", "service": "submission"}]
         self.said(
@@ -160,7 +164,7 @@ class Wrong(SynchronousTestCase):
     def test_delivery_of_no_type(self) -> None:
         delivery = mapping()["delivery"]
         self.said(
-            'delivery.x: type is missing; write type = "discard" or "lmtp" or "maildir" or "smtp"',
+            'delivery.x: type is missing; write type = "discard" or "lmtp" or "maildir" or "pipe" or "smtp"',
             delivery={**delivery, "x": {}},
         )
         self.said(
@@ -226,6 +230,7 @@ class Overrides(SynchronousTestCase):
             "limits.recipients=many",
             "x=1\ny=2",
         )
+        known = sorted(field.name for field in option_fields(Configuration))
         self.assertEqual(
             problems,
             [
@@ -234,8 +239,7 @@ class Overrides(SynchronousTestCase):
                 "--set: format.x: format is not a table; name another key",
                 "--set: a b=1: is not KEY=VALUE; write one such as limits.recipients=100",
                 '--set: limits.recipients: "many" is not a whole number; write a number without quotes, such as 100',
-                "--set: x: is not known; known are: delivery, dns, domains, format, hostname, include, limits, listen, "
-                "log, pace, plugins, postmaster, privacy, queue, relay, reports, retry, route, state, tables, tls",
+                f"--set: x: is not known; known are: {', '.join(known)}",
             ],
         )
 

@@ -96,7 +96,7 @@ class ByPath(SynchronousTestCase):
             [
                 f"plugin: plugins/ticket.py: {why}; repair or remove it",
                 'mta.toml: delivery.t.type: there is no delivery of type "ticket" (modules that did not load: '
-                f"plugins/ticket.py: {why}); known are: discard, lmtp, maildir, smtp",
+                f"plugins/ticket.py: {why}); known are: discard, lmtp, maildir, pipe, smtp",
             ],
         )
 

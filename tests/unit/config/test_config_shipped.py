@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from config_cases import MINIMAL, Folder
@@ -15,6 +17,7 @@ from mta.config.render import option_fields
 from mta.config.retry_rules import retry_rules
 from mta.config.schema import Limits, Queue
 from mta.delivery.smtp_options import SmtpOptions
+from mta.routing.tables import optional
 from tests.certificates import Authority
 
 ROOT = Path(__file__).parents[3]
@@ -53,8 +56,12 @@ class Shipped(SynchronousTestCase):
         folder = Folder(self)
         for name in ("mailboxes", "aliases"):
             folder.write(name, (ROOT / "etc" / name).read_text(encoding="utf-8"))
-        for name in ("users", "customers"):
+        for name in ("users", "customers", "team"):
             folder.write(name, "ann\n")
+        folder.write("services", "ann: local\n")
+        folder.write("moved", "old: reply=550\n")
+        folder.write("quota", "ann: 2GiB\n")
+        folder.write("names", "ann: Ann Example\n")
         lines = [
             line.removeprefix("#") if line.startswith("#") and not line.startswith(("# ", "#\n")) else line
             for line in shipped().splitlines()
@@ -62,7 +69,15 @@ class Shipped(SynchronousTestCase):
         text = "\n".join(lines).replace('"table:customers"', '"file:customers"')
         # A section for the example of a route; files and folders that the examples name.
         folder.write("plugins/none.txt")
-        folder.write("smart-host.password", "secret", 0o600)
+        folder.write("texts/none.txt")
+        for name in ("smart-host.password", "ldap.password", "accounts.token"):
+            folder.write(name, "secret", 0o600)
+        folder.write("srs-key", "a long secret", 0o600)
+        folder.write("clients", "192.0.2.0/24 ours\n")
+        folder.write("patterns", "/^(.*)-info@/ $1\n")
+        with closing(sqlite3.connect(folder.write("accounts.sqlite"))) as db:
+            db.execute("CREATE TABLE alias (address TEXT, targets TEXT)")
+        self.patch(optional, "find_spec", lambda name: True)  # what the extras bring
         authority = Authority()
         issued = authority.issue("mx1.site.com")
         folder.write("tls/authorities.pem", authority.pem)

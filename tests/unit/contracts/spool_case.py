@@ -156,8 +156,10 @@ class SpoolCase:
         return header if isinstance(header, bytes) else self.now(header)  # type: ignore[no-any-return]
 
     def balanced(self) -> Any:
-        totals = self.now(self.spool.totals())
+        """Nothing is lost, and the counters say what there is."""
+        totals = self.now(self.spool.audit())
         self.assertEqual(totals.unaccounted, 0)  # type: ignore[attr-defined]
+        self.assertEqual(totals, self.now(self.spool.totals()))  # type: ignore[attr-defined]
         return totals
 
     def codes(self, id: str) -> list[str]:

@@ -27,6 +27,7 @@ from spool_case import (
     recipient,
 )
 from spool_coming import AcceptanceContract, LeaseContract
+from spool_fair import TurnsContract, WaitingContract
 from spool_going import FinishContract, OperatorContract
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "OperatorContract",
     "SpoolCase",
     "Time",
+    "TurnsContract",
+    "WaitingContract",
     "envelope",
     "outcome",
     "recipient",

@@ -284,6 +284,28 @@ class OperatorContract(SpoolCase):
         self.assertEqual(self.claim_one(SOUTH).recipients[0].due, START)
         self.assertEqual(self.codes(id), ["changed"] * 3)
 
+    def test_what_was_put_off_is_woken_and_the_rest_sleeps_on(self) -> None:
+        later = START + 60 * MINUTE
+        id = self.accept(
+            recipient(0, due=later, progress={"try": START, "look": later, "reply": "451"}),
+            recipient(1, due=later, progress={"try": later + MINUTE, "look": later}),
+            recipient(2, due=later, progress={"try": START, "look": later - 1}),
+            recipient(3, due=later),
+            recipient(4, due=later, hold="x", progress={"try": START, "look": later}),
+        )
+        self.assertEqual(self.change(ChangeKind.WAKE), 1)
+        self.assertEqual(self.codes(id), [])
+        (woken,) = self.claim_one().recipients
+        self.assertEqual((woken.id, woken.due, dict(woken.progress)), (0, START, {"reply": "451"}))
+
+    def test_who_asks_for_what_will_be_due_ends_no_lease(self) -> None:
+        self.accept(recipient(0))
+        self.accept(recipient(0, due=START + 60 * MINUTE))
+        held = self.claim_one()
+        (ahead,) = self.now(self.spool.claim("me", NORTH, 2**62, START + MINUTE, 9))
+        self.assertEqual(ahead.recipients[0].due, START + 60 * MINUTE)
+        self.assertEqual(self.now(self.spool.renew([held, ahead], START + 2 * MINUTE)), [])
+
     def test_a_reroute_stays_until_it_is_taken_back(self) -> None:
         self.accept(recipient(0))
         self.assertEqual(self.change(ChangeKind.REROUTE, Destination("far", "")), 1)

@@ -175,6 +175,15 @@ class Arrives(MaildirCase):
         self.successResultOf(Deferred.fromCoroutine(self.service(hostname="a/b:c").deliver(batch)))
         self.assertIn(".a\\057b\\072c,S=", self.files()[0].name)
 
+    def test_what_has_been_here_before_is_in_a_loop(self) -> None:
+        """RFC 5321 6.3."""
+        for padding in (b"", b"x" * 300_000):  # a large one too
+            message = stored(b"Subject: x\r\nDelivered-To: Bob@example.org\r\n\r\n" + padding)
+            here, other = self.deliver(message, recipient(0, BOB), recipient(1, CAROL))
+            self.assertEqual((here.status, here.reply.code, here.reply.enhanced), (Status.FAILED, 554, "5.4.6"))
+            self.assertEqual(other.status, Status.DELIVERED)
+        self.assertEqual(self.files(), [])
+
     def test_the_value_of_the_mailbox_table(self) -> None:
         batch = self.batch(stored(self.MESSAGE), mailbox="b0b")
         self.successResultOf(Deferred.fromCoroutine(self.service(template="{mailbox}").deliver(batch)))

@@ -113,3 +113,24 @@ class Template(SynchronousTestCase):
         self.assertIn("brace", check_template("/v/{}") or "")
         for template in ("/v/{domain}{local_part}", "/v/{local_part}-{domain}"):
             self.assertIn("run into each other", check_template(template) or "")
+
+
+class Tag(SynchronousTestCase):
+    """RFC 5233: the tag of ``user+tag``."""
+
+    def folder(self, template: str, **values: str) -> str:
+        self.assertIsNone(check_template(template))
+        return MailboxPath(template).folder(Address("Ann+News", "example.org"), values)
+
+    def test_the_mailbox_is_that_of_the_user(self) -> None:
+        self.assertEqual(self.folder("/m/{local_part}", local_part="Ann", tag="News"), "/m/ann")
+
+    def test_a_folder_of_the_tag(self) -> None:
+        template = "/m/{local_part}/.{tag}"
+        self.assertEqual(self.folder(template, local_part="ann", tag="News"), "/m/ann/.news")
+        self.assertEqual(self.folder(template, local_part="ann", tag="../../x"), "/m/ann/.%2E.%2F..%2Fx")
+        self.assertEqual(self.folder(template), "/m/ann+news")
+
+    def test_where_it_could_be_taken_for_something_else(self) -> None:
+        for template in ("/m/{local_part}/{tag}", "/m/{tag}/{local_part}", "/m/{local_part}@{tag}"):
+            self.assertIn("{tag} in a place", str(check_template(template)))

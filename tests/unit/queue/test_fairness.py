@@ -13,10 +13,11 @@ from mta.queue.destination import DEAD_AFTER
 from mta.queue.lane import Limit, Setback
 from mta.queue.pace import FLOOR, Pace, PaceRule
 from mta.queue.schedule import Job, Schedule, Start
-from mta.queue.senders import FEW, Shares, sender_of
+from mta.queue.senders import FEW, Shares
 from mta.queue.trouble import Trouble
 from mta.queue.turns import QUANTUM
 from mta.routing.values import Route
+from mta.sender import sender_of
 from mta.spool.values import Lease
 
 

@@ -167,7 +167,7 @@ class ManagerCase(SynchronousTestCase):
         return incoming.id
 
     def totals(self) -> dict[str, int]:
-        totals = self.successResultOf(self.spool.totals())
+        totals = self.successResultOf(self.spool.audit())
         self.assertEqual(totals.unaccounted, 0)
         ended = {status: count for status, count in totals.ended.items() if count}
         return {

@@ -126,7 +126,7 @@ class Times(SynchronousTestCase):
             self.clock.advance(step)
 
     def queued(self) -> int:
-        totals = self.successResultOf(self.spool.totals())
+        totals = self.successResultOf(self.spool.audit())
         self.assertEqual(totals.unaccounted, 0)
         return totals.queued
 

@@ -172,4 +172,4 @@ class WholeQueue(SynchronousTestCase):
         return {one.decode() for one in delayed}, {one.decode() for one in failed}
 
     def assert_accounted(self) -> None:
-        self.assertEqual(self.successResultOf(self.spool.totals()).unaccounted, 0)
+        self.assertEqual(self.successResultOf(self.spool.audit()).unaccounted, 0)

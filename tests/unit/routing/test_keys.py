@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from unicodedata import normalize
 
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.routing.aliases import parse_targets
+from mta.envelope import Destination
+from mta.routing.aliases import Allowed, Include, parse_targets
 from mta.routing.keys import address_keys, fold, table_key
 from mta.routing.patterns import DomainPatterns
 
@@ -96,14 +98,65 @@ class Targets(SynchronousTestCase):
 
     def test_refused_by_name(self) -> None:
         for text, hint in (
-            ("|/bin/sh", "pipe"),
-            ('"|/bin/sh -c x"', "pipe"),
-            ("/dev/null", "delivery service"),
-            (":include:/etc/list", ":include:"),
+            ("|/bin/sh", "commands = true"),
+            ('"|/bin/sh -c x"', "commands = true"),
+            ("/dev/null", "commands = true"),
+            (":include:/etc/list", "tables that are files"),
+            (":error:no", ":include: alone"),
             ("", "no target"),
             (" , ", "no target"),
             ('"open', "not closed"),
             ("a@b@c", "not well formed"),
             ("a@..", "domain"),
+        ):
+            self.assertIn(hint, str(self.assertRaises(ValueError, self.targets, text)), text)
+
+
+class Places(SynchronousTestCase):
+    """Commands, files and lists of members, where a table may have them."""
+
+    ALL = Allowed(commands=True, folder="/etc/mta")
+
+    def targets(self, text: str) -> list[str]:
+        return [str(target) for target in parse_targets(text, "example.org", self.ALL)]
+
+    def test_commands_are_split_as_a_shell_would_and_given_to_none(self) -> None:
+        for text, command in (
+            ("|/usr/bin/prog", "/usr/bin/prog"),
+            ('"|/usr/bin/prog -a, b"', "/usr/bin/prog -a, b"),
+            ('|"/usr/bin/prog -a b"', "/usr/bin/prog -a b"),
+            ("\"|/usr/bin/prog 'a b' $(id) ; x\"", "/usr/bin/prog 'a b' '$(id)' ';' x"),
+        ):
+            (found,) = parse_targets(text, "example.org", self.ALL)
+            assert isinstance(found, Destination)
+            self.assertEqual(found.service, "(command)")
+            self.assertEqual(shlex.split(found.next_hop), shlex.split(command), text)
+
+    def test_files_and_includes(self) -> None:
+        self.assertEqual(
+            parse_targets(
+                '/var/mail/all, "/var/mail/a b/", :include:members, ":include:/srv/x"', "example.org", self.ALL
+            ),
+            (
+                Destination("(file)", "/var/mail/all"),
+                Destination("(file)", "/var/mail/a b/"),
+                Include("/etc/mta/members"),
+                Include("/srv/x"),
+            ),
+        )
+
+    def test_addresses_that_look_alike(self) -> None:
+        """X.400 gateways have such; a quoted local part is no command."""
+        self.assertEqual(self.targets("/g=x/s=y@far.example"), ["/g=x/s=y@far.example"])
+        self.assertEqual(self.targets('"|x"@far.example'), ["|x@far.example"])
+
+    def test_wrong_ones(self) -> None:
+        for text, hint in (
+            ("|prog", "whole path"),
+            ('"|/usr/bin/prog \'a"', "divided"),
+            ("|", "whole path"),
+            ("/var/../etc/passwd", '".."'),
+            ("/" + "x" * 3000, "too long"),
+            ("|/x \x01", "control"),
         ):
             self.assertIn(hint, str(self.assertRaises(ValueError, self.targets, text)), text)

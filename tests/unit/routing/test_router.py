@@ -94,7 +94,7 @@ class RouterCase(SynchronousTestCase):
 
     def expand(self, text: str) -> dict[str, tuple[str, ...]]:
         expansion = self.decide(lambda facts: self.router.expand(self.address(text), facts))
-        targets = {str(address): path for address, path in expansion.targets}
+        targets = {str(target.address): target.path for target in expansion.targets}
         self.assertEqual(len(targets), len(expansion.targets))
         return targets
 

@@ -17,8 +17,7 @@ from zope.interface.verify import verifyObject
 from mta.config.option import Path
 from mta.interfaces import IProvider, ITable
 from mta.reply import TemporaryFailure
-from mta.routing import tables
-from mta.routing.tables import FileTable, FileTableOptions, MemoryTable, TableError, parse_table
+from mta.routing.tables import FileTable, FileTableOptions, MemoryTable, TableError, parse_table, watched
 
 GOOD = """\ufeff# mailboxes of example.org
 bob@example.org
@@ -59,7 +58,10 @@ class Parsing(SynchronousTestCase):
             ("# x\n  indented: x\n", 2, "indented"),
             (": value\n", 1, "nor a single key"),
             ("a b: value\n", 1, "nor a single key"),
-            ("a: 1\nb c\n  d\n", 2, "b c d"),
+            ("a: 1\nb c\n  d\n", 2, "b c"),
+            ("a: 1\nb\n  d\n", 3, "a key alone"),
+            ("ok\nb: \0\n", 2, "NUL"),
+            ("a: 1\nbob@xn--bcher-kva.example\n\nbob@bücher.example: x\n", 4, "already in line 2"),
         ):
             error = self.assertRaises(TableError, parse_table, text, "etc/users")
             self.assertEqual(error.line, line)
@@ -123,7 +125,7 @@ class Files(FileCase):
         self.assertIn(":2: the text is not UTF-8", str(self.assertRaises(TableError, self.table)))
 
     def test_too_large(self) -> None:
-        self.patch(tables, "MAX_OCTETS", 10)
+        self.patch(watched, "MAX_OCTETS", 10)
         self.write("a: 23456789012\n")
         self.assertIn("over the limit", str(self.assertRaises(TableError, self.table)))
 
@@ -183,7 +185,7 @@ class Files(FileCase):
 class LargeFiles(FileCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(tables, "INLINE_OCTETS", 10)
+        self.patch(watched, "INLINE_OCTETS", 10)
         self.write("a: 1\n")
         self.large = self.table()
         self.replace("a: 2 and some more\n")

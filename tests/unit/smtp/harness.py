@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_network
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 
 from mta.address import Address
+from mta.config.load import Configuration, from_mapping
+from mta.config.rules import domain_rules, list_rules
+from mta.config.verify_options import disclosed
 from mta.dns.fake import FakeResolver
 from mta.envelope import Envelope
 from mta.events import Event
 from mta.reply import Reply
 from mta.routing.ask import Answerer
+from mta.routing.directory import Directory
 from mta.routing.router import Router
 from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.tables import MemoryTable
+from mta.routing.values import MembersQuestion, NameQuestion
 from mta.smtp.context import Context, MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
 from mta.spool.memory import MemorySpool
 from mta.spool.values import Claim, Lease
+from tests.dialogues.reading import ADDRESSES
+
+
+@cache
+def configured() -> Configuration:
+    """What tests/dialogues/addresses.toml says, in a configuration that is otherwise as small as may be."""
+    base = {
+        "format": 1,
+        "hostname": "mail.ours.example",
+        "postmaster": "olga@open.example",
+        "state": "var",
+        "listen": [{"name": "mx", "endpoint": "tcp:2525"}],
+        "delivery": {"local": {"type": "discard"}, "internet": {"type": "smtp"}},
+    }
+    return from_mapping({**base, **tomllib.loads(ADDRESSES.read_text(encoding="utf-8"))}, ".")
+
+
+@cache
+def configured_domains() -> Mapping[str, DomainRule]:
+    """The domains there."""
+    return domain_rules(configured().domains, list_rules(configured().lists))
+
+
+@cache
+def configured_tables() -> Mapping[str, Any]:
+    """The tables there, which never change."""
+    services: Any = None
+    sections = configured().tables.items()
+    return {f"table:{name}": section.provider(section.options, services) for name, section in sections}
 
 
 @dataclass(kw_only=True)
@@ -85,8 +121,8 @@ class Server:
     """A listener's factory with everything it needs, in memory.
 
     ours.example has the mailboxes ann, bob and postmaster, and the alias info for bob; relayed.example is relayed
-    for; 10.0.0.0/8 may relay.  198.51.100.0/26 may say XCLIENT, that and 198.51.100.64/26 XFORWARD, and
-    198.51.100.128/25 are proxies.
+    for; 10.0.0.0/8 may relay.  Further domains are those of tests/dialogues/addresses.toml.  198.51.100.0/26 may say
+    XCLIENT, that and 198.51.100.64/26 XFORWARD, and 198.51.100.128/25 are proxies.
     """
 
     def __init__(self, tables: Mapping[str, Any] | None = None, lmtp: bool = False, **limits: Any) -> None:
@@ -102,6 +138,7 @@ class Server:
             "aliases": MemoryTable(
                 {"info": "bob@ours.example", "loop": "loop2@ours.example", "loop2": "loop@ours.example"}
             ),
+            **configured_tables(),
             **(tables or {}),
         }
         rules = RoutingRules(
@@ -111,8 +148,12 @@ class Server:
             domains={
                 "ours.example": DomainRule(name="ours.example", mailboxes="boxes", aliases="aliases", deliver="local"),
                 "relayed.example": DomainRule(name="relayed.example", relay=True),
+                **configured_domains(),
             },
         )
+        others: dict[type, Any] = {}
+        directory = Directory(self.tables.__getitem__, rules, lambda work, *args: succeed(work(*args)))
+        others[NameQuestion], others[MembersQuestion] = directory.people, directory.members
         self.memory = MemoryBudget()
         self.context = Context(
             listener="mx",
@@ -121,7 +162,7 @@ class Server:
             networks=() if lmtp else (ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
             lmtp=lmtp,
             router=Router(rules),
-            answerer=Answerer(self.tables, self.resolver),
+            answerer=Answerer(self.tables, self.resolver, others),
             resolver=self.resolver,
             spool=self.spool,
             queue=self.queue,
@@ -135,6 +176,7 @@ class Server:
             proxy=(ip_network("198.51.100.128/25"),),
             xclient=(ip_network("198.51.100.0/26"),),
             xforward=(ip_network("198.51.100.0/25"),),
+            disclosure=disclosed(configured().verify, rules.domains),
         )
         self.connections = Connections()
         self.factory = SmtpFactory(self.context, self.connections, self.clock.callLater)

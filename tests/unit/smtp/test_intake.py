@@ -8,7 +8,7 @@ from typing import Any
 from harness import Client, Server
 from twisted.trial.unittest import SynchronousTestCase
 
-from mta.smtp.intake import IN_MEMORY
+from mta.smtp.intake import LEAST_ROOM, MOST_ROOM
 from mta.smtp.turns import AT_ONCE
 
 
@@ -44,7 +44,7 @@ class Memory(SynchronousTestCase):
     def test_header_is_charged_while_it_is_kept(self) -> None:
         lines = b"X-Long: %s\r\n" % (b"y" * 900)
         self.begin(*[lines] * 150)
-        self.assertGreater(len(self.transaction.header), IN_MEMORY)
+        self.assertGreater(len(self.transaction.header), LEAST_ROOM)
         self.assertEqual(self.server.memory.used, self.transaction.incoming.size)
         self.chunks(*[lines] * 100)  # over the limit of the header
         self.assertEqual(self.transaction, None)
@@ -54,9 +54,25 @@ class Memory(SynchronousTestCase):
         self.client.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<ann@ours.example>\r\nDATA\r\n")
         for _ in range(300):
             self.client.send(b"X-Long: %s\r\n" % (b"y" * 900))
-        self.assertEqual((self.transaction.header, self.server.memory.used), (b"", IN_MEMORY))
+        self.assertEqual((self.transaction.header, self.server.memory.used), (b"", MOST_ROOM))
         self.client.leave()
         self.assertEqual(self.server.memory.used, 0)
+
+    def test_room_is_promised_to_half_of_the_memory_and_given_back(self) -> None:
+        server = Server(memory=4 * MOST_ROOM, message_size=1_000_000)
+        clients = [server.connect().greet() for _ in range(3)]
+        for client in clients:
+            client.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<ann@ours.example>\r\nDATA\r\nX: y\r\n\r\n")
+        self.assertEqual(server.memory.promised, 2 * MOST_ROOM)
+        for client in clients:
+            for _ in range(100):
+                client.send(b"%s\r\n" % (b"y" * 998))
+        external = [client.protocol.session.transaction.incoming.external for client in clients]
+        self.assertEqual(external, [False, False, True])
+        self.assertEqual(server.memory.used, 2 * 100_006 + LEAST_ROOM + 8)  # CRLF waits for the dot
+        for client in clients:
+            client.send(b".\r\n")
+        self.assertEqual((server.memory.promised, server.memory.used, len(server.messages())), (0, 0, 3))
 
     def test_many_recipients_are_charged_and_stopped(self) -> None:
         server = Server(recipients=1000, memory=50_000)

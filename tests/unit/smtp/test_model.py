@@ -84,7 +84,6 @@ NO_COMMANDS = st.sampled_from(
 PLAIN = [
     (b"NOOP", 250),
     (b"noop x", 250),
-    (b"VRFY ann", 252),
     (b"VRFY", 501),
     (b"HELP", 214),
     (b"HELP x", 504),
@@ -92,6 +91,7 @@ PLAIN = [
 #: Commands that are answered for those who may relay, with the codes for them and for others.
 ASKING = [
     (b"VRFY ann@ours.example", 250, 252),
+    (b"VRFY ann", 250, 252),
     (b"EXPN info@ours.example", 250, 550),
     (b"EXPN x@ours.example", 550, 550),
 ]

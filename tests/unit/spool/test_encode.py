@@ -50,8 +50,8 @@ class RoundTrip(SynchronousTestCase):
 
     @given(RECIPIENT)
     def test_recipients(self, recipient: Recipient) -> None:
-        row = encode_recipient(1, 0, 5, recipient)
-        self.assertEqual(decode_recipient((*row[:3], *recipient.destination, *row[4:])), recipient)
+        row = encode_recipient(1, 0, 5, recipient, 7)
+        self.assertEqual(decode_recipient((*row[:3], *recipient.destination, *row[4:-1])), recipient)
 
     @given(RECIPIENT)
     def test_ended_recipients(self, recipient: Recipient) -> None:

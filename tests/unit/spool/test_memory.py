@@ -11,6 +11,8 @@ from spool_contract import (
     LeaseContract,
     OperatorContract,
     SpoolCase,
+    TurnsContract,
+    WaitingContract,
     envelope,
     outcome,
     recipient,
@@ -89,3 +91,11 @@ class OnDemand(Memory, SynchronousTestCase):
     def test_it_can_be_sick(self) -> None:
         self.spool.sick = Reply.of(452, "4.3.1", "full")
         self.assertEqual(self.spool.unhealthy().code, 452)
+
+
+class MemoryTurns(Memory, TurnsContract, SynchronousTestCase):
+    """Fair between senders and priorities."""
+
+
+class MemoryWaiting(Memory, WaitingContract, SynchronousTestCase):
+    """What waits, due or not."""

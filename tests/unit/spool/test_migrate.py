@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from spool_contract import BOB, outcome
+from spool_contract import BOB, MINUTE, outcome
 from sqlite_case import SqliteCase
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +17,7 @@ from mta.envelope import Right, Status
 from mta.spool import schema as schema_module
 from mta.spool.reader import SpoolReader
 from mta.spool.schema import MIGRATIONS, VERSION
-from mta.spool.values import SpoolUnusable
+from mta.spool.values import ChangeKind, SpoolUnusable
 
 VERSION_0 = Path(__file__).with_name("version0.sql").read_text("utf-8")
 
@@ -37,12 +38,18 @@ def schema(path: Path) -> dict[str, Any]:
 class FromVersion0(SqliteCase, SynchronousTestCase):
     """See the module's text."""
 
+    version = 0
+
     def make_spool(self, **more: Any) -> Any:
         if not self.database.exists():
             for folder in (self.state, self.database.parent.parent, self.database.parent, self.body_folder):
                 os.mkdir(folder, 0o700)
             db = sqlite3.connect(self.database)
             db.executescript(VERSION_0)
+            for statement in chain.from_iterable(MIGRATIONS[: self.version]):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {self.version}")
+            db.commit()
             db.close()
             self.database.chmod(0o600)
         return super().make_spool(**more)
@@ -64,6 +71,18 @@ class FromVersion0(SqliteCase, SynchronousTestCase):
         totals = self.balanced()
         self.assertEqual((totals.accepted, totals.queued, totals.held), (3, 1, 1))
 
+    def test_its_addresses_are_found_before_and_after_they_are_in_the_index(self) -> None:
+        for names in (0, 2):
+            self.assertEqual(len(self.page(history=True, recipient=str(BOB))), 1)
+            self.assertEqual(len(self.page(sender="ann@a.example")), 2)
+            self.assertEqual(self.sql("SELECT count(*) FROM named WHERE name = ?", str(BOB)), [(names,)])
+            self.clock.at += 2 * MINUTE
+            self.reactor.pump([2, 2])
+
+    def test_what_was_held_is_counted_on(self) -> None:
+        self.assertEqual(self.change(ChangeKind.RELEASE), 1)
+        self.assertEqual(self.balanced().held, 0)
+
     def test_the_schema_is_that_of_a_new_one(self) -> None:
         self.now(self.spool.close())
         old = schema(self.database)
@@ -74,6 +93,14 @@ class FromVersion0(SqliteCase, SynchronousTestCase):
 
     def make_new(self) -> Any:
         return SqliteCase.make_spool(self)
+
+
+class FromVersion1(FromVersion0):
+    version = 1
+
+
+class FromVersion2(FromVersion0):
+    version = 2
 
 
 class Broken(SynchronousTestCase):

@@ -22,7 +22,7 @@ class Reader(SqliteCase, SynchronousTestCase):
 
     def look(self) -> Any:
         with SpoolReader(self.state) as reader:
-            totals = reader.totals()
+            totals = reader.audit()
             self.assertEqual((totals.accepted, totals.queued, totals.unaccounted), (2, 1, 0))
             (row,) = reader.page(Selection(), None, 10)
             (ended,) = reader.page(Selection(), None, 10, history=True)
@@ -57,11 +57,11 @@ class Reader(SqliteCase, SynchronousTestCase):
             SpoolReader("nowhere")
 
     def test_a_rare_match_is_found_in_a_long_queue(self) -> None:
-        with mock.patch("mta.spool.load.SLICE", 10):
+        with mock.patch("mta.spool.narrow.SLICE", 10):
             self.accept(*[recipient(n) for n in range(95)])
             rare = self.accept(recipient(0, hold="x"))
             self.accept(*[recipient(n) for n in range(35)])
-            self.assertEqual([row.id for row in self.page(held=True)], [rare])
+            self.assertEqual([row.id for row in self.page(reason="x")], [rare])
             self.assertEqual(len(self.page()), 131)
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from spool_contract import AcceptanceContract, FinishContract, LeaseContract, OperatorContract
+from spool_contract import (
+    AcceptanceContract,
+    FinishContract,
+    LeaseContract,
+    OperatorContract,
+    TurnsContract,
+    WaitingContract,
+)
 from sqlite_case import SqliteCase
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,3 +28,11 @@ class SqliteFinish(SqliteCase, FinishContract, SynchronousTestCase):
 
 class SqliteOperator(SqliteCase, OperatorContract, SynchronousTestCase):
     """Looking and changing."""
+
+
+class SqliteTurns(SqliteCase, TurnsContract, SynchronousTestCase):
+    """Fair between senders and priorities."""
+
+
+class SqliteWaiting(SqliteCase, WaitingContract, SynchronousTestCase):
+    """What waits, due or not."""

@@ -7,7 +7,7 @@ from sqlite_case import SqliteCase
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.envelope import Status
-from mta.spool import survey as module
+from mta.spool import narrow
 from mta.spool.survey import Survey, survey
 from mta.spool.values import Next, Selection
 
@@ -43,7 +43,7 @@ class Counting(SqliteCase, SynchronousTestCase):
         self.fill()
         whole = self.survey()
         for size in (1, 2, 3):
-            self.patch(module, "SLICE", size)
+            self.patch(narrow, "SLICE", size)
             self.assertEqual(self.survey(), whole)
 
     def test_of_nothing(self) -> None:

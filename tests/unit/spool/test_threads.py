@@ -74,7 +74,7 @@ SHARED = """
         lost = await gatherResults(
             [Deferred.fromCoroutine(relay(spool, body * size)) for size in [1] * 300 + [400] * 10]
         )
-        totals = await spool.totals()
+        totals = await spool.audit()
         bodies = len(os.listdir("state/spool/0/body"))
         await spool.close()
         print(sum(map(len, lost)), totals.accepted, dict(totals.ended), totals.unaccounted)

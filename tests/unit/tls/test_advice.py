@@ -67,7 +67,7 @@ class Check(SynchronousTestCase):
 
     def test_name_that_is_missing(self) -> None:
         self.issue("elsewhere.example")
-        (hint,) = self.advice(certificate="a.pem").hints
+        (hint,) = self.advice(certificate="a.pem").warnings
         self.assertIn("no certificate is for mail.ours.example", hint)
 
     def test_wrong_and_unreadable(self) -> None:

@@ -1,0 +1,78 @@
+"""What every program that is run for mail has of options: as whom it runs, where, and how much it may take.
+
+Contract: a user or group that this machine does not know is a problem; whether the service may become that user only
+the start can tell (``mta.config.programs``).
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+from collections.abc import Iterator
+
+from mta.config.option import Duration, Options, Path, Size, at_least, option
+from mta.delivery.pipe_argv import check_environment
+
+
+def user_id(name: str) -> int:
+    """Its number; -1 where there is none (any more)."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return -1
+
+
+def known_user(name: str | None) -> str | None:
+    """A check: there is such a user."""
+    if name is None or user_id(name) >= 0:
+        return None
+    return "is no user of this machine; make one: useradd --system"
+
+
+def known_group(name: str | None) -> str | None:
+    """A check: there is such a group."""
+    try:
+        if name is not None:
+            grp.getgrnam(name)
+    except KeyError:
+        return "is no group of this machine; make one: groupadd --system"
+    return None
+
+
+class ProgramOptions(Options):
+    """How a program runs."""
+
+    user: str | None = option(
+        None,
+        doc="As whom it runs. Left out: as the service itself, unless that is root. Another user takes a service that "
+        "is started by root and gives that up (`docs/pipe.rst`); what is changed here then needs a restart.",
+        example='"nobody"',
+        check=known_user,
+    )
+    group: str | None = option(None, doc="The group. Left out: that of the user.", example='"mail"', check=known_group)
+    folder: Path = option(Path("/"), doc="The folder in which it is started.", example='"/var/spool/fax"')
+    environment: tuple[str, ...] = option(
+        (),
+        doc="Further variables of its environment; those there are, `docs/pipe.rst` lists.",
+        example='["TZ=UTC"]',
+        check=check_environment,
+    )
+    time_limit: Duration = option(
+        300.0,
+        doc="How long it may take. Then it gets SIGTERM, and SIGKILL five seconds later, and the message waits.",
+        check=at_least(1, "1s"),
+    )
+    cpu_time: Duration = option(0.0, doc='How much time of a CPU it may take. "0s": no such limit.')
+    memory: Size = option(1 << 30, doc='How much memory (address space) it may take. "0B": no such limit.')
+    file_size: Size = option(0, doc='How large a file it may write. "0B": no such limit.')
+    processes: int = option(
+        0,
+        doc="How many processes its user may have when it makes another, all of the user's counted. 0: no such limit.",
+        unit="processes",
+        check=at_least(0),
+    )
+
+    def contradictions(self) -> Iterator[tuple[str, str, str]]:
+        """See ``Options``."""
+        if self.group is not None and self.user is None:
+            yield "group", "a group without a user", "name the user too, or leave it out"

@@ -1,0 +1,172 @@
+"""Delivery by a program: one run for a batch, from the message's octets to each recipient's outcome.
+
+What it is: what the service ``pipe`` and the commands of aliases have in common.
+Contract: as ``IDeliveryService.deliver``.  The exit status is the outcome of all recipients of the run
+(``mta.delivery.sysexits``).  At most ``concurrency`` run at once; the others wait here.
+How it fails: a message that cannot be read ends the program at once, by SIGKILL and before the end of its input, and is
+deferred, scope message; so is a delivery that is cancelled.  Whatever a program did before that it may do again.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Final, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import TimeoutError as TimedOut
+
+from mta.config.program_options import ProgramOptions
+from mta.delivery.copying import envelope_fields, pieces
+from mta.delivery.pipe_argv import Unsafe, arguments, values_of, variables
+from mta.delivery.running import Program, Run
+from mta.delivery.sysexits import Meaning, meaning
+from mta.delivery.values import Batch
+from mta.envelope import Outcome, Scope, Status
+from mta.message.lines import CRLF
+from mta.message.mbox import from_line
+from mta.plugin import Services
+from mta.reply import Reply
+from mta.spool.values import Damaged
+
+UNREADABLE: Final = Reply.of(451, "4.3.0", "The stored message cannot be read")
+STOPPED: Final = Reply.of(451, "4.3.2", "The service was stopped")
+
+
+class Form(NamedTuple):
+    """How the message is written to the program."""
+
+    envelope: bool  # Return-Path, Delivered-To and X-Original-To in front
+    from_line: bool  # the line that begins a message in mbox files
+    lf: bool
+
+
+class Programs:
+    """See the module's text."""
+
+    def __init__(self, options: ProgramOptions, services: Services, concurrency: int, form: Form) -> None:
+        self._options = options
+        self._services = services
+        self._places = DeferredSemaphore(concurrency)
+        self._form = form
+        limits = {key: getattr(options, key) for key in ("memory", "file_size", "processes")}
+        self._limits: dict[str, int] = {key: number for key, number in limits.items() if number}
+        if options.cpu_time:
+            self._limits["cpu_time"] = max(1, round(options.cpu_time))
+        self._runs: set[Run] = set()
+        self._deliveries = 0
+        self._idle: list[Deferred[None]] = []
+        self._closed = False
+
+    async def deliver(self, batch: Batch, template: tuple[str, ...], lasting: frozenset[int] = frozenset()) -> None:
+        """Run the program for all recipients of the batch, and report them."""
+        self._deliveries += 1
+        try:
+            await self._places.acquire()
+            try:
+                await self._deliver(batch, template, lasting)
+            finally:
+                self._places.release()
+        finally:
+            self._deliveries -= 1
+            self._note_idle()
+
+    async def _deliver(self, batch: Batch, template: tuple[str, ...], lasting: frozenset[int]) -> None:
+        attempt = {"host": "", "tls": "", "stage": template[0]}
+        if self._closed:
+            batch.report_all(Status.DEFERRED, STOPPED, Scope.HOST, attempt)
+            return
+        try:
+            program = self._program(batch, template)
+        except Unsafe as unsafe:
+            status = Status.FAILED if unsafe.reply.permanent else Status.DEFERRED
+            batch.report_all(status, unsafe.reply, attempt={**attempt, "error": str(unsafe)})
+            return
+        started = self._services.reactor.seconds()
+        try:
+            found = await self._run(batch, program, lasting)
+        except Damaged as damaged:
+            attempt["error"] = str(damaged)
+            batch.report_all(Status.DEFERRED, UNREADABLE, Scope.MESSAGE, attempt)
+            return
+        if found.error:
+            attempt["error"] = found.error
+        seconds = round(self._services.reactor.seconds() - started, 3)
+        for recipient in batch.pending:
+            batch.report(
+                Outcome(
+                    recipient=recipient.id,
+                    status=found.status,
+                    reply=found.reply,
+                    scope=found.scope,
+                    # It may have done its work before it failed.
+                    may_duplicate=found.status is Status.DEFERRED and found.scope is Scope.MESSAGE,
+                    attempt={**attempt, "seconds": seconds},
+                )
+            )
+
+    def _program(self, batch: Batch, template: tuple[str, ...]) -> Program:
+        options = self._options
+        recipients = [values_of(batch, recipient) for recipient in batch.recipients]
+        try:
+            entry = pwd.getpwnam(options.user) if options.user else pwd.getpwuid(os.geteuid())
+            home, user = entry.pw_dir, entry.pw_name
+        except KeyError:
+            home, user = options.folder, options.user or str(os.geteuid())
+        environment = variables(batch, recipients, home, user)
+        for one in options.environment:
+            key, _, value = one.partition("=")
+            environment[key] = value
+        argv = arguments(template, recipients)
+        return Program(argv, environment, options.folder, self._limits, options.user or "", options.group or "")
+
+    async def _run(self, batch: Batch, program: Program, lasting: frozenset[int]) -> Meaning:
+        run = Run(self._services.reactor, self._options.time_limit)
+        self._runs.add(run)
+        try:
+            self._services.launch(program, run)
+            await self._feed(batch, run)
+            return meaning(await run.ended, lasting)
+        except BaseException:
+            run.kill("the delivery was given up")
+            raise
+        finally:
+            self._runs.discard(run)
+
+    async def _feed(self, batch: Batch, run: Run) -> None:
+        form, envelope = self._form, batch.message.envelope
+        front = from_line(envelope.reverse_path, envelope.arrived) if form.from_line else b""
+        if not form.lf:
+            front = front.replace(b"\n", CRLF)
+        if form.envelope:
+            front += envelope_fields(envelope.reverse_path, batch.recipients, lf=form.lf)
+        await run.write(front)
+        octets = pieces(batch.message, lf=form.lf)
+        try:
+            async for piece in octets:
+                if not await run.write(piece):
+                    return
+        finally:
+            await octets.aclose()
+        await run.finish()
+
+    async def stop(self, deadline: float) -> None:
+        """Wait for what runs, at most so long; then end it."""
+        if self._deliveries:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            idle.addTimeout(deadline, self._services.reactor)
+            try:
+                await idle
+            except TimedOut:
+                pass
+        self._closed = True
+        for run in list(self._runs):
+            run.kill("the service stops")
+
+    def _note_idle(self) -> None:
+        if not self._deliveries:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                if not idle.called:
+                    idle.callback(None)

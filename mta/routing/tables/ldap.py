@@ -1,0 +1,183 @@
+"""Tables in an LDAP directory (``type = "ldap"``), asked by python-ldap in threads of the table's own.
+
+Contract: a key stands in the filter escaped as RFC 4515 3 has it, so that it is never more than a value.  TLS is
+verified, and is needed unless ``tls = "none"``; nothing is said before it is up, the password least of all.
+How it fails: no connection, no TLS, a refused bind: ``Unreachable``, so the server rests for a while (and an account
+is not locked by us); all else ``TemporaryFailure``.  Entries without the attribute are no answer.
+Limits: ``connections``; ``MOST_ROWS`` entries; referrals are not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from zope.interface import implementer
+
+from mta.config.option import Path, Secret, at_least, option
+from mta.interfaces import ITable, Maybe
+from mta.plugin import Services, provider
+from mta.routing.tables.optional import missing, package
+from mta.routing.tables.query import KNOWN, MOST_ROWS, joined, parameters
+from mta.routing.tables.remote import Remote, RemoteOptions, Unreachable
+from mta.routing.tables.threads import Crew
+
+_PLACE: Final = re.compile(r"\{(\w*)\}")
+
+
+def _filter_wrong(written: str) -> str | None:
+    named = _PLACE.findall(written)
+    if not named or not set(named) <= set(KNOWN):
+        return "is to have {key}, {local} or {domain} where the key belongs"
+    if not (written.startswith("(") and written.endswith(")")):
+        return 'is to stand in parentheses, as "(mail={key})"'
+    return None
+
+
+def _url_wrong(url: str) -> str | None:
+    if re.match(r"(?:ldaps?://[^/?#]+|ldapi://[^/?#]*)/?\Z", url):
+        return None
+    return 'is not the URL of a server; write one such as "ldap://ldap.example.org" or "ldapi://"'
+
+
+class LdapTableOptions(RemoteOptions):
+    """Options of a table in an LDAP directory. It takes the extra `ldap`."""
+
+    url: str = option(
+        doc='The server: "ldap://HOST:PORT", "ldaps://HOST" (TLS from the first octet) or "ldapi://PATH" (a UNIX '
+        "socket, its slashes written %2F).",
+        example='"ldap://ldap.example.org"',
+        check=_url_wrong,
+    )
+    tls: Literal["starttls", "none"] = option(
+        "starttls", doc='Of "ldap://": "starttls" demands TLS, "none" speaks in the clear.'
+    )
+    ca: Path | None = option(
+        None,
+        doc="The certificates that may have signed the server's. Left out, those that the system trusts.",
+        example='"tls/ldap-ca.pem"',
+    )
+    bind: str = option(
+        "", doc="The name under which questions are asked; without one, nobody's.", example='"cn=mta,dc=example,dc=org"'
+    )
+    password: Secret | None = option(None, doc="Its password.", example='{ file = "ldap.password" }')
+    base: str = option(doc="Where entries are looked for.", example='"ou=people,dc=example,dc=org"')
+    scope: Literal["sub", "one", "base"] = option(
+        "sub", doc='All below `base` ("sub"), only what is directly below it ("one"), or itself ("base").'
+    )
+    filter: str = option(
+        doc="Which entries. `{key}` is the key, `{local}` and `{domain}` its parts, escaped.",
+        example='"(|(mail={key})(mailAlternateAddress={key}))"',
+        check=_filter_wrong,
+    )
+    attribute: str = option(
+        doc="The attribute that has the value; several values are joined by commas, as an alias's targets are.",
+        example='"uid"',
+    )
+    connections: int = option(2, doc="The most connections, each with a thread.", unit="connections", check=at_least(1))
+
+    def contradictions(self) -> Iterable[tuple[str, str, str]]:
+        yield from missing("ldap", "ldap")
+        if self.bind and not self.password:
+            # RFC 4513 5.1.2: a server takes a bind without password as one of nobody's, and says that it succeeded.
+            yield "bind", "has no password, so the server would take us for nobody", "write password = ..."
+
+
+@provider("table", "ldap", LdapTableOptions)
+@implementer(ITable)
+class LdapTable:
+    """See the module's text."""
+
+    def __init__(self, options: LdapTableOptions, services: Services) -> None:
+        ldap, escape = package("ldap"), package("ldap.filter").escape_filter_chars
+        crew = options.connections
+        self._crew = Crew(services.reactor, lambda: _Worker(options, ldap, escape), crew, services.name)
+        self._remote = Remote(options, services, self._crew.ask)
+
+    def lookup(self, key: str) -> Maybe[str | None]:
+        """See ``ITable``."""
+        return self._remote.lookup(key)
+
+    def close(self) -> None:
+        """Let the threads end, and their connections."""
+        self._crew.close()
+
+
+class _Worker:
+    def __init__(self, options: LdapTableOptions, ldap: Any, escape: Any) -> None:
+        self._options = options
+        self._ldap = ldap
+        self._escape = escape
+        self._connection: Any = None
+        self._scope = {"sub": ldap.SCOPE_SUBTREE, "one": ldap.SCOPE_ONELEVEL, "base": ldap.SCOPE_BASE}[options.scope]
+
+    def answer(self, key: str) -> str | None:
+        values = parameters(key)
+        # RFC 4515 3
+        written = _PLACE.sub(lambda place: self._escape(values[place[1]]), self._options.filter)
+        fresh = self._connection is None
+        if fresh:
+            self._connect()
+        try:
+            return self._asked(written)
+        except self._ldap.SERVER_DOWN as error:
+            self.close()
+            if fresh:
+                raise Unreachable(self._said(error)) from error
+        except self._ldap.LDAPError as error:
+            self.close()
+            raise OSError(self._said(error)) from error
+        self._connect()  # the server had closed it while nobody asked
+        try:
+            return self._asked(written)
+        except self._ldap.LDAPError as error:
+            self.close()
+            raise Unreachable(self._said(error)) from error
+
+    def _asked(self, written: str) -> str | None:
+        options = self._options
+        found = self._connection.search_ext_s(
+            options.base, self._scope, written, [options.attribute], timeout=options.timeout, sizelimit=MOST_ROWS
+        )
+        return joined(
+            value.decode("utf-8")
+            for name, attributes in found
+            if name is not None  # else it is a referral
+            for values in attributes.values()
+            for value in values
+        )
+
+    def _connect(self) -> None:
+        ldap, options = self._ldap, self._options
+        try:
+            connection = ldap.initialize(options.url)
+            self._connection = connection
+            connection.set_option(ldap.OPT_REFERRALS, 0)
+            connection.set_option(ldap.OPT_NETWORK_TIMEOUT, options.timeout)
+            connection.set_option(ldap.OPT_TIMEOUT, options.timeout)
+            connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
+            if options.ca is not None:
+                connection.set_option(ldap.OPT_X_TLS_CACERTFILE, options.ca)
+            connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # takes the two before
+            if options.tls == "starttls" and options.url.startswith("ldap://"):
+                connection.start_tls_s()
+            if options.bind:
+                connection.simple_bind_s(options.bind, options.password)
+        except (ldap.LDAPError, ValueError) as error:  # ValueError: an option that the library does not take
+            self.close()
+            raise Unreachable(self._said(error)) from error
+
+    def _said(self, error: Exception) -> str:
+        """What the library says of it; it hands over a dictionary."""
+        told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        texts = [type(error).__name__, *(str(told[key]) for key in ("desc", "info") if key in told)]
+        return " ".join(": ".join(texts).split())
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.unbind_s()
+            except self._ldap.LDAPError:
+                pass  # it was closed already

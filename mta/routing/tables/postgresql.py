@@ -1,0 +1,135 @@
+"""Tables in a PostgreSQL database (``type = "postgresql"``), asked by psycopg in threads of the table's own.
+
+Contract: sessions are read-only and keep their connection; the key is a parameter (see ``mta.routing.tables.query``).
+A connection that the server has closed meanwhile is made anew once before a question fails.
+How it fails: no connection: ``Unreachable``, so the server rests for a while; all else ``TemporaryFailure`` for this
+question.
+Limits: ``connections``; a statement is ended by the server after ``timeout``, and a peer that is silent by TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final
+
+from zope.interface import implementer
+
+from mta.config.option import Secret, at_least, option
+from mta.interfaces import ITable, Maybe
+from mta.plugin import Services, provider
+from mta.routing.tables.optional import missing, package
+from mta.routing.tables.query import MOST_ROWS, for_psycopg, parameters, value_of, wrong
+from mta.routing.tables.remote import Remote, RemoteOptions, Unreachable
+from mta.routing.tables.threads import Crew
+
+#: libpq takes whole seconds, and no less than two.
+_LEAST_CONNECT: Final = 2
+
+
+class PostgresqlTableOptions(RemoteOptions):
+    """Options of a table in a PostgreSQL database. It takes the extra `postgresql`."""
+
+    database: Secret = option(
+        doc="Where it is, and who asks, as libpq has it: a URL, or `host=... dbname=... user=...`. With TLS to another "
+        "host write `sslmode=verify-full`.",
+        example='"host=/run/postgresql dbname=mail user=mta"',
+    )
+    query: str = option(
+        doc="What is asked. `:key` is the key, `:local` and `:domain` its parts. The first column of what comes is the "
+        "value; that of several rows is joined by commas, as an alias's targets are.",
+        example='"SELECT targets FROM alias WHERE address = :key"',
+        check=wrong,
+    )
+    connections: int = option(2, doc="The most connections, each with a thread.", unit="connections", check=at_least(1))
+
+    def contradictions(self) -> Iterable[tuple[str, str, str]]:
+        return missing("psycopg", "postgresql")
+
+
+@provider("table", "postgresql", PostgresqlTableOptions)
+@implementer(ITable)
+class PostgresqlTable:
+    """See the module's text."""
+
+    def __init__(self, options: PostgresqlTableOptions, services: Services) -> None:
+        psycopg = package("psycopg")
+        self._crew = Crew(services.reactor, lambda: _Worker(options, psycopg), options.connections, services.name)
+        self._remote = Remote(options, services, self._crew.ask)
+
+    def lookup(self, key: str) -> Maybe[str | None]:
+        """See ``ITable``."""
+        return self._remote.lookup(key)
+
+    def close(self) -> None:
+        """Let the threads end, and their connections."""
+        self._crew.close()
+
+
+class _Worker:
+    def __init__(self, options: PostgresqlTableOptions, psycopg: Any) -> None:
+        self._options = options
+        self._query = for_psycopg(options.query)
+        self._psycopg = psycopg
+        self._connection: Any = None
+
+    def answer(self, key: str) -> str | None:
+        fresh = self._connection is None
+        if fresh:
+            self._connect()
+        try:
+            return self._asked(key)
+        except self._psycopg.Error as error:
+            if not self._connection.closed:
+                raise
+            self.close()
+            if fresh:
+                raise Unreachable(_said(error)) from error
+        self._connect()  # the server had closed it while nobody asked
+        try:
+            return self._asked(key)
+        except self._psycopg.Error as error:
+            if not self._connection.closed:
+                raise
+            self.close()
+            raise Unreachable(_said(error)) from error
+
+    def _asked(self, key: str) -> str | None:
+        with self._connection.cursor() as cursor:
+            rows = cursor.stream(self._query, parameters(key))
+            try:
+                return value_of(list(islice(rows, MOST_ROWS + 1)))
+            finally:
+                rows.close()
+
+    def _connect(self) -> None:
+        milliseconds = max(1, round(self._options.timeout * 1000))
+        try:
+            self._connection = self._psycopg.connect(
+                self._options.database,
+                autocommit=True,
+                prepare_threshold=None,  # poolers between us and the server know no prepared statements
+                application_name="txmta",
+                connect_timeout=max(_LEAST_CONNECT, round(self._options.timeout)),
+                keepalives_idle=30,
+                tcp_user_timeout=milliseconds,
+            )
+            # As a query and not in the startup packet, which poolers refuse for what they do not know.
+            self._connection.execute(
+                "SELECT set_config('statement_timeout', %s, false), "
+                "set_config('default_transaction_read_only', 'on', false)",
+                (str(milliseconds),),
+            )
+        except self._psycopg.Error as error:
+            self.close()
+            raise Unreachable(_said(error)) from error
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _said(error: Exception) -> str:
+    """In one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""A configuration on trial: what it would do with a message, without taking one (``mta route``, tests of it)."""

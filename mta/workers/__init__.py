@@ -1,0 +1,1 @@
+"""Several processes on the same endpoints: docs/decisions/workers.rst.  With ``workers = 1`` nothing here runs."""

@@ -1,0 +1,259 @@
+"""The parent of several workers: has the endpoints, the state's lock and the control socket, and handles no mail.
+
+What it is: a service for twistd.  It binds while it has the privileges; then it starts a worker for each spool
+(``python -m mta.service``) that inherits the listening sockets, and starts again what dies (child.py).  Spools of
+workers that there are no longer get a worker that takes no mail and ends when its spool has nothing any more.
+Contract: systemd is told READY when all workers are; worker 0 starts first, since it makes what is made once in the
+state folder.  The state's lock is held by the workers too: as long as one of them lives no other service can have the
+state. When the parent is gone, the workers see the end of their pipes and stop by themselves.
+How it fails: what hinders a start ends the process with one sentence and status 1; a worker that cannot start is told
+in the log and by ``mta status``, and tried again, while the others work.
+Limits: a stop gives the workers their time and ``KILL_AFTER`` seconds more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.logger import ILogObserver, globalLogPublisher
+
+from mta import __version__, events
+from mta.admin.control import ControlError
+from mta.admin.log import LogWriter, emit
+from mta.admin.pausing import Pausing
+from mta.admin.watchdog import Watchdog, notify_systemd
+from mta.config.fingerprint import keep_running
+from mta.config.load import Configuration, ConfigurationError, load
+from mta.config.programs import grants, needs_helper
+from mta.queue.paused import Pauses
+from mta.spool.folders import Folders, StateLock
+from mta.spool.values import SpoolLocked, SpoolUnusable
+from mta.starting import CannotStart, bind, give_up, listen_control, make_state, on_signal
+from mta.waiting import background
+from mta.workers import counts
+from mta.workers.asking import Asking
+from mta.workers.child import Child, Surroundings
+from mta.workers.place import ANSWERS, ASKS, COUNTS, LISTENERS, LOCK, Place
+
+#: Seconds that a worker has beyond those that a stop gives to its sessions and deliveries.
+KILL_AFTER: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the service is started with.  ``left_over``: spools of former workers; true where something waits in one."""
+
+    path: str
+    overrides: tuple[str, ...]
+    configuration: Configuration
+    log: LogWriter
+    left_over: Mapping[int, bool]
+
+
+class Parent(Service):
+    """See the module's text.  ``now`` is UTC milliseconds; ``stop_time`` what a worker gives to work under way."""
+
+    name: Any = "txmta"
+
+    def __init__(self, start: Start, *, reactor: Any, now: Callable[[], int], stop_time: float) -> None:
+        self._start = start
+        self._reactor = reactor
+        self._now = now
+        self._stop_time = stop_time
+        self.configuration = start.configuration
+        self._ports: dict[str, Any] = {}
+        self._control: Any = None
+        self._lock = StateLock(Folders(start.configuration.state).lock)
+        self._watchdog = Watchdog(reactor, reactor.seconds, emit)
+        self._counts = -1
+        self._since = 0.0
+        self._told_ready = False
+        workers = start.configuration.workers
+        around = Surroundings(reactor=reactor, spawn=self._spawn, ready=self._ready, died=self._died, emit=emit)
+        self.children = {number: Child(number, around) for number in (*range(workers), *start.left_over)}
+
+    # --- start ---------------------------------------------------------------------------------------------
+
+    def setServiceParent(self, parent: Any) -> None:
+        # twistd asks the application for its log observer.
+        if hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self._start.log)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, while we may; the workers accept."""
+        super().privilegedStartService()
+        self._bind()
+
+    def _bind(self) -> None:
+        euid = os.geteuid()
+        try:
+            if any(needs_helper(grant, euid) for grant in grants(self.configuration)):
+                raise CannotStart("workers: programs that run as other users need workers = 1")
+            for listener in self.configuration.listen:
+                port = bind(self._reactor, listener.name, listener.endpoint, Factory())
+                port.stopReading()
+                self._ports[listener.name] = port
+        except CannotStart as error:
+            give_up(str(error), self._start.log)
+
+    def startService(self) -> None:
+        """Lock the state; the workers start when the reactor runs."""
+        super().startService()
+        if not self._ports:  # python -m twisted: no privileged start, and a log of its own beside ours
+            if self._start.log.path:
+                globalLogPublisher.addObserver(self._start.log)
+            self._bind()
+        os.umask(0o077)
+        state = self.configuration.state
+        pauses = Pauses(state)
+        try:
+            make_state(state)
+            self._lock.acquire()
+            pauses.read()
+            self._counts = counts.make(self.configuration.workers)
+        except (CannotStart, SpoolLocked, SpoolUnusable, ValueError) as error:
+            give_up(str(error), self._start.log)
+        except OSError as error:
+            give_up(f"the state folder {state} cannot be used: {error}", self._start.log)
+        self._listen_control(state, pauses)
+        self._start.log.join_writes(self._reactor.callLater)
+        self._watchdog.start()
+        self._since = self._reactor.seconds()
+        self._reactor.callWhenRunning(self._run)
+
+    def _listen_control(self, state: str, pauses: Pauses) -> None:
+        pausing = Pausing(pauses, now=self._now, emit=emit)
+        self._asking = Asking(self._children, pausing, about=partial(self._about, pauses), read=self._read)
+        handlers = {**self._asking.handlers(), "stop": self._stop_asked}
+        self._control = listen_control(self._reactor, state, handlers)
+
+    def _children(self) -> list[Child]:
+        return list(self.children.values())
+
+    def _run(self) -> None:
+        on_signal(self._reactor, signal.SIGHUP, lambda: background(self._reload_logged(), "reload"))
+        on_signal(self._reactor, signal.SIGUSR1, self._reopen)
+        self.children[0].start()
+
+    def _place(self, number: int) -> Place:
+        workers = self.configuration.workers
+        listeners = tuple(
+            (name, LISTENERS + index, int(port.socket.family)) for index, (name, port) in enumerate(self._ports.items())
+        )
+        return Place(
+            number=number,
+            share=workers + sum(self._start.left_over.values()),
+            workers=workers,
+            listeners=listeners if number < workers else (),
+        )
+
+    def _spawn(self, number: int, protocol: ProcessProtocol) -> Any:
+        start, place = self._start, self._place(number)
+        if number < place.workers:
+            counts.Counts(self._counts, place.workers).forget(number)
+        descriptors: dict[int, int | str] = {
+            ASKS: "w",
+            1: 1,
+            2: 2,
+            ANSWERS: "r",
+            LOCK: self._lock.descriptor,
+            COUNTS: self._counts,
+            **{descriptor: self._ports[name].fileno() for name, descriptor, _ in place.listeners},
+        }
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("NOTIFY_", "WATCHDOG_"))}
+        arguments = [sys.executable, "-m", "mta.service", place.text(), start.path, start.log.path, *start.overrides]
+        return self._reactor.spawnProcess(protocol, sys.executable, arguments, env=environment, childFDs=descriptors)
+
+    # --- workers -------------------------------------------------------------------------------------------
+
+    def _ready(self, number: int) -> None:
+        child = self.children[number]
+        same = child.fingerprint == self.configuration.fingerprint
+        note = "" if same else ", with a configuration that the others have not read yet: mta reload"
+        emit(events.WORKER_UP(worker=number, pid=child.pid, note=note), "")
+        if self._asking.draining:
+            child.ask("drain", "the service", {"on": True}).addErrback(lambda failure: None)
+        for other in self._children():
+            if other.unborn:
+                other.start()
+        if not self._told_ready and all(child.up or child.empty for child in self._children()):
+            self._told_ready = True
+            hostname, state = self.configuration.hostname, self.configuration.state
+            emit(events.STARTED(version=__version__, hostname=hostname, state=state), "")
+            notify_systemd("READY=1")
+
+    def _died(self, number: int) -> None:
+        if self.children[number].empty:
+            emit(events.WORKER_EMPTY(worker=number, note="its spool has nothing any more"), "")
+
+    def _about(self, pauses: Pauses) -> dict[str, Any]:
+        """What ``mta status`` says of the whole."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "up": round(self._reactor.seconds() - self._since),
+            "paused": ", ".join(pause.place for pause in pauses),
+            "draining": "takes no mail" if self._asking.draining else "",
+        }
+
+    # --- reload --------------------------------------------------------------------------------------------
+
+    def _read(self) -> Callable[[], None]:
+        try:
+            read = load(self._start.path, self._start.overrides)
+        except ConfigurationError as error:
+            raise ControlError(f"nothing was changed: the configuration is wrong:\n{error}") from None
+
+        def use() -> None:
+            self.configuration = keep_running(self.configuration, read)
+
+        return use
+
+    async def _reload_logged(self) -> None:
+        try:
+            await self._asking.reload({}, "SIGHUP")
+        except ControlError as error:
+            emit(events.RELOAD_REFUSED(error=str(error)), "")
+
+    def _reopen(self) -> None:
+        self._start.log.reopen()
+        for child in self._children():
+            child.ask("reopen", "SIGUSR1", {}).addErrback(lambda failure: None)
+
+    # --- stop ----------------------------------------------------------------------------------------------
+
+    async def _stop_asked(self, request: Mapping[str, Any], by: str) -> str:
+        self._reactor.callLater(0, self._reactor.stop)  # the answer goes first
+        return "stopping"
+
+    def stopService(self) -> Deferred[None]:
+        """SIGTERM: all workers stop as one process would."""
+        super().stopService()
+        emit(events.STOPPING(reason="asked to"), "")
+        notify_systemd("STOPPING=1")
+        return background(self._stop(), "stop")
+
+    async def _stop(self) -> None:
+        ports = [*self._ports.values(), self._control]
+        await DeferredList([maybeDeferred(port.stopListening) for port in ports if port is not None])
+        kill = self._reactor.callLater(self._stop_time + KILL_AFTER, self._kill)
+        await DeferredList([child.stop() for child in self._children()])
+        if kill.active():
+            kill.cancel()
+        self._lock.release()
+        self._watchdog.stop()
+        self._start.log.flush()
+
+    def _kill(self) -> None:
+        for child in self._children():
+            child.kill()
