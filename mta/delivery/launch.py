@@ -94,7 +94,7 @@ def _confine(limits: Mapping[str, int]) -> None:
     _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     for name, number in limits.items():
         _lower(_LIMITS[name], number)
-    for one in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(one, signal.SIG_DFL)  # Python ignores some, and the service may do so with others
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
