@@ -16,6 +16,7 @@ from mta.lists.values import ListRule, Posting
 from mta.message.edits import Edit, merge
 from mta.message.header import Header
 from mta.message.words import seven_bit
+from mta.reply import Reply
 
 #: What other lists, and lists of ours that the message came through before, say of themselves.
 _THEIRS: Final = (
@@ -31,6 +32,7 @@ _THEIRS: Final = (
 )
 _MANY: Final = frozenset({Posting.ANYONE, Posting.MEMBERS, Posting.NETWORKS, Posting.AUTHENTICATED})
 _LINE: Final = 74
+LOOPS: Final = Reply.of(554, "5.4.6", "The message has been through this list before")
 
 
 def been_through(rule: ListRule, header: Header) -> bool:

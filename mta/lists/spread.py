@@ -31,7 +31,7 @@ from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Righ
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IIncoming, IMessage, IRouter, ISpool, ITable
 from mta.lists.author import Author, list_author
-from mta.lists.fields import been_through, list_fields
+from mta.lists.fields import LOOPS, been_through, list_fields
 from mta.lists.posting import NO_REPORTS
 from mta.lists.roster import CannotTell, Wrong, roster
 from mta.lists.values import SERVICE, ListRule
@@ -52,7 +52,6 @@ _MISCONFIGURED: Final = frozenset({"4.3.5", "4.5.3"})
 _ORIGIN: Final = Origin(listener="", protocol="local")
 _UNROUTED: Final = Destination("", "")
 
-LOOPS: Final = Reply.of(554, "5.4.6", "The message has been through this list before")
 NO_MEMBERS: Final = Reply.of(250, "2.0.0", "The list has no members")
 HELD: Final = Reply.of(451, "4.3.5", "The list is not well configured here")
 GONE: Final = Reply.of(451, "4.3.5", "There is no such list any more")

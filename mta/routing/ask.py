@@ -33,8 +33,9 @@ from mta.waiting import as_deferred, step
 log = Logger()
 R = TypeVar("R")
 
-#: More than the deepest decision needs: an alias chain takes one round a level, and then a few.
-ROUNDS: Final = 40
+#: More than the deepest decision needs: each level of an alias chain asks two keys of each of its domain's tables, a
+#: tag those of its base too, and ``max_depth`` is ten.
+ROUNDS: Final = 200
 
 
 _NONE: Final[Mapping[type, Callable[[Any], Any]]] = {}

@@ -18,7 +18,7 @@ from mta.address import Address
 from mta.envelope import Destination
 from mta.events import Event
 from mta.reply import MailFailure, PermanentFailure, Reply, TemporaryFailure
-from mta.routing.ours import NO_MAILBOX, Standing, exact, has_mailbox, identity
+from mta.routing.ours import NO_MAILBOX, Standing, exact, has_mailbox, identity, our_rule, untagged
 from mta.routing.rules import RoutingRules
 from mta.routing.steps import STEPS, Place, Step
 from mta.routing.values import Expansion, Facts, Needs, Question, Target
@@ -118,10 +118,32 @@ class _Walk:
             if isinstance(target, Place):
                 self._count((here, target.destination))
                 self._leaf(Target(address, path, target.destination, target.hold))
-            elif identity(self._rules, target) == here:
-                self._names_itself(target, path)
+                continue
+            own = self._same_person(target)
+            if isinstance(own, Needs):
+                self.questions.update(dict.fromkeys(own.questions))
+            elif identity(self._rules, own) == here:
+                self._names_itself(own, path)
             else:
                 self._push(target, path)
+
+    def _same_person(self, target: Address) -> Address | Needs:
+        """Without an alias domain, and without a tag that no table has: ``bob: bob+keep, x@y.example`` names itself."""
+        rule = our_rule(self._rules, target)
+        if rule is not None and rule.alias_of:
+            target = Address(target.local, rule.alias_of)
+            rule = our_rule(self._rules, target)
+        if rule is None or set(rule.separators).isdisjoint(target.local):
+            return target
+        standing = exact(rule, target, self._facts)
+        if isinstance(standing, Needs):
+            return standing
+        if standing in (Standing.LEADS, Standing.MAILBOX):
+            return target
+        tagged = untagged(rule, target, self._facts)
+        if tagged is None:
+            return target
+        return tagged if isinstance(tagged, Needs) else tagged.base
 
     def _tell(self, address: Address, path: tuple[str, ...], step: Step) -> None:
         """To the sender, where it is no secret that the address leads here (RFC 5321 3.4)."""

@@ -49,7 +49,7 @@ def our_rule(rules: RoutingRules, address: Address) -> DomainRule | None:
 
 def identity(rules: RoutingRules, address: Address) -> Address:
     """Addresses of ours are the same without regard to case; of others we do not know (RFC 5321 2.4)."""
-    if address.domain in rules.domains:
+    if our_rule(rules, address) is not None:
         return Address(fold(address.local), address.domain)
     return address
 

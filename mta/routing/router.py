@@ -97,6 +97,8 @@ class Router:
             return self._admit_return_path(recipient, facts)
         if rule.alias_of:
             return self.admit(Address(recipient.local, rule.alias_of), frozenset(), facts)
+        if rule.takes_all and rule.deliver not in self.rules.final and not _ROUTING_SIGNS.isdisjoint(recipient.local):
+            return Admission(reply=NO_ROUTING)  # the next host may follow them, as that of a relayed domain
         try:
             standing: Standing | Needs = exact(rule, recipient, facts)
             if standing is Standing.MAILBOX and not rule.dot_forward:
@@ -114,7 +116,8 @@ class Router:
                     return Admission(reply=NO_MAILBOX)
                 if standing is Standing.MAILBOX:
                     return self._into_mailbox(recipient, rule, facts)
-                return self._taken(rule)
+                if standing is Standing.ANY:
+                    return self._taken(rule)
             # An address that cannot be followed is told now, not after the data.
             leads = expansion.expand(self.rules, recipient, facts)
             if isinstance(leads, Needs):
@@ -125,7 +128,7 @@ class Router:
             return _refused(failure)
         places = (target.destination for target in leads.targets if target.destination is not None)
         lists = tuple(found for place in places if (found := self.rules.list_at(place)) is not None)
-        return self._taken(rule, known=True, told=leads.told, lists=lists)
+        return self._taken(rule, known=standing is not Standing.UNKNOWN, told=leads.told, lists=lists)
 
     def _into_mailbox(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
         """Raises ``TemporaryFailure``."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mta.address import ReversePath
+from mta.address import Address, ReversePath
 from mta.interfaces import IIncoming
+from mta.lists.values import ListRule
 from mta.routing.recipients import Forward
 from mta.routing.values import Question
 from mta.smtp.wire import ChunkDecoder, DataDecoder
@@ -51,6 +52,7 @@ class Transaction:
         "header_too_big",
         "incoming",
         "kept",
+        "lists",
         "recipients",
         "refused",
         "reverse_path",
@@ -79,6 +81,7 @@ class Transaction:
         self.room = 0  # octets of the body that may be held in memory; more than LEAST_ROOM are promised
         self.charged = 0  # octets charged to the memory budget
         self.kept = 0  # those of them that are for recipients
+        self.lists: dict[Address, ListRule] = {}  # that recipients lead to
 
     def note_header(self, octets: bytes, limit: int) -> None:
         """Collect the header section from the octets of the message, in order."""

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from mta import events
 from mta.envelope import Envelope, Origin, Right
+from mta.lists.fields import LOOPS, been_through
 from mta.message.edits import Edit
 from mta.message.header import Header, scan
 from mta.message.trace import cut_fields, missing_fields, protocol_name, received
@@ -92,6 +93,9 @@ def _check_content(session: Session, transaction: Transaction) -> Header:
     if header.count(b"received") >= session.context.limits.received_hops:
         # RFC 5321 6.3
         raise PermanentFailure(replies.TOO_MANY_HOPS)
+    if any(been_through(rule, header) for rule in transaction.lists.values()):
+        # RFC 5321 6.3; now, since a report later would go to whoever is named as the sender.
+        raise PermanentFailure(LOOPS)
     return header
 
 

@@ -57,6 +57,8 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
         admission = replace(admission, reply=admission.only_null)
     if admission.reply is None:
         transaction.recipients.append(Forward(address, orcpt, notify))
+        for rule in admission.lists:
+            transaction.lists[rule.address] = rule
         if len(transaction.recipients) % BLOCK == 0:
             _charge(session, transaction)
         return admission.told or replies.RECIPIENT_OK  # RFC 5321 3.4: 251 where the administrator chose that
