@@ -95,7 +95,7 @@ class Operations(Pausing):
                 break  # a second look: what was on its way back into the spool meanwhile was in neither
         if queue is not None:
             queue.poke()
-            if change.kind is ChangeKind.BOUNCE:
+            if change.kind in (ChangeKind.BOUNCE, ChangeKind.RELEASE):
                 queue.look_at_all()  # also what waits for a destination that is paused
         return count
 

@@ -7,7 +7,7 @@ How it fails: while the spool cannot write, what ended waits there (``unwritten`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final, Protocol
 
@@ -62,6 +62,7 @@ class Endings:
         concluded: Callable[[Lease], None],
         look: Callable[[float], None],
         volume: Volume,
+        keep: Callable[[], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self._reporter = reporter
@@ -82,6 +83,7 @@ class Endings:
             claim=claim,
             busy=open_ids,
             written=self._say,
+            keep=keep,
         )
 
     async def end(self, job: Job, outcomes: Sequence[Outcome]) -> None:

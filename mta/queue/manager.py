@@ -122,6 +122,7 @@ class Manager:
             concluded=self._written,
             look=self._refill.within,
             volume=self.volume,
+            keep=self._holding.keep,
         )
         self._sweep = Sweep(
             spool=spool,
@@ -188,6 +189,7 @@ class Manager:
 
     async def flush(self, domain: str, subdomains: bool) -> int:
         """See ``IQueue``."""
+        await self._holding.keep()  # the wall clock may have jumped: what is ours must not be over by it
         count = await flush(self._spool, self.schedule, domain, subdomains)
         self.schedule.wake(self._reactor.seconds())
         self.poke()
@@ -285,6 +287,7 @@ class Manager:
             self._admit(narrowed(lease, ready))
         if draft is not None:
             await self._endings.end_untried(draft)
+            self._refill.resting.put_back(draft.next.values())
 
     def _admit(self, lease: Lease) -> None:
         self._routing += 1

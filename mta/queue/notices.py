@@ -12,7 +12,7 @@ Limits: ``PAGE`` recipients a pass; ``KNOWN`` messages are watched for others th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
@@ -51,7 +51,7 @@ class _Round(NamedTuple):
 
 class Notices:
     """See the module's text.  ``busy`` gives the ids of messages being worked on; ``claim`` makes the claim for
-    a lease; ``written`` is called with each result that is on disk."""
+    a lease; ``written`` is called with each result that is on disk; ``keep`` holds what is being worked on."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Notices:
         claim: Callable[[], Claim],
         busy: Callable[[], set[str]],
         written: Callable[[Result], None],
+        keep: Callable[[], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self._reporter = reporter
@@ -71,6 +72,7 @@ class Notices:
         self._claim = claim
         self._busy = busy
         self._written = written
+        self._keep = keep
         self._rounds: dict[str, _Round] = {}
         self._passes = Passes(reactor, self._pass_and_wait, "reports owed", QUIET)
         #: What was owed when the process ended is told at the start; what is owed at the stop stays so.
@@ -109,6 +111,7 @@ class Notices:
 
     async def _pass(self) -> bool:
         """Tell what is ripe.  Returns whether something stays owed."""
+        await self._keep()
         owner, until = self._claim()
         leases = await self._spool.claim_notices(owner, self._now(), until, PAGE)
         if not leases:

@@ -88,6 +88,7 @@ class Refill:
             untried=untried,
             look=self.within,
         )
+        self._begun = False  # of what was put off by a process before this one all is known
         self.overflow = False  # something stayed in the spool because the active set was full
 
     @property
@@ -111,6 +112,9 @@ class Refill:
             self.overflow = False
             await self._keep()
             await self._mind_the_clock()
+            if not self._begun:
+                await self.resting.begin()
+                self._begun = True
             due = await self._claim_due()
             await self.resting.work()
             wait = (due - self._now()) / 1000
@@ -164,16 +168,17 @@ class Refill:
         """Where the clock was set back what waits would wait for times that do not come soon: it is due at once.  (What
         is to wait until a time, RFC 4865, is put back by ``mta.queue.untried``.)"""
         now, seconds = self._now(), round(self._reactor.seconds() * 1000)
-        ahead, self._ahead = self._ahead, now - seconds
+        ahead, new = self._ahead, now - seconds
         if ahead is None:
             # What arrived in the future did so by another clock, before we were started.
             future = PageKey(id_text((now + FUTURE) << ID_SHIFT), 0)
             back = bool(await self._spool.page(Selection(), future, 1))
         else:
-            back = self._ahead < ahead - SET_BACK
+            back = new < ahead - SET_BACK
         if back:
             log.warn("the clock was set back: all that waits is tried now")
             await self._spool.change(Selection(), Change(ChangeKind.RETRY), "the clock")
+        self._ahead = new  # only now: where the spool could not be asked it is asked again
 
     def _rests(self, destination: Destination) -> float:
         """For how many seconds nothing may be tried there; 0: it may."""

@@ -15,19 +15,25 @@ to fall due does it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from mta.envelope import Destination, Recipient
 from mta.interfaces import ISpool
 from mta.queue.placing import narrowed
 from mta.queue.progress import early, put_off
+from mta.queue.retry import LONGEST_WAIT
 from mta.queue.schedule import Schedule
 from mta.queue.untried import Rest
-from mta.spool.values import Change, ChangeKind, Claim, Lease, Selection
+from mta.spool.values import Change, ChangeKind, Claim, Due, Lease, Next, Selection
 from mta.waiting import background
 
 PROBES: Final = 16
+PAGE: Final = 100
+#: So many destinations are woken at once, and seconds until the next: each is a job of the writer, before which no
+#: message is taken in.
+WAKES: Final = 100
+PAUSE: Final = 0.5
 #: Later than anything is due.
 END_OF_TIME: Final = 2**62
 #: Seconds until somebody else probes a destination of which nothing was heard.
@@ -64,10 +70,13 @@ class Resting:
         self._begun: list[Destination] = []  # that need somebody who is due when their rest ends
         # Whose rest is over and of which nothing was heard since, and when somebody else is to probe it.
         self._silent: dict[Destination, float] = {}
+        # Something waited there at the start, perhaps put off: whoever waits with it and gets through wakes it.
+        self._before: set[Destination] = set()
+        self._missed: set[Destination] = set()  # to be woken: something was put off after they were, or all are
 
     def __bool__(self) -> bool:
         """Was anything put off?"""
-        return bool(self._put_off)
+        return bool(self._put_off or self._before or self._missed)
 
     def sweep(self, destination: Destination, seconds: float) -> Rest:
         """What is due there is about to be put off; the first time one of it is to probe."""
@@ -86,8 +95,10 @@ class Resting:
     def tried(self, destination: Destination, recipients: Sequence[Recipient], reached: bool) -> None:
         """A batch ended there, after which it does not rest."""
         if destination not in self._put_off:
-            if not any(put_off(recipient) for recipient in recipients):
+            told = reached and destination in self._before
+            if not told and not any(put_off(recipient) for recipient in recipients):
                 return
+            self._before.discard(destination)
             self._put_off.add(destination)  # by a process before this one
         if reached:
             self._put_off.discard(destination)
@@ -98,9 +109,9 @@ class Resting:
 
     def wake_all(self) -> None:
         """By a new configuration another look may be due."""
-        for destination in self._put_off:
-            self._wake(destination)
+        self._missed |= self._put_off
         self._put_off.clear()
+        self._look(0.0)
 
     def _wake(self, destination: Destination) -> None:
         change = self._spool.change(Selection(destination=destination), Change(ChangeKind.WAKE), "the queue")
@@ -111,8 +122,35 @@ class Resting:
 
         background(change, "waking what waits for a destination", failed).addCallback(lambda _: self._look(0.0))
 
+    def put_back(self, steps: Iterable[Next]) -> None:
+        """These were written: a wake while they were claimed did not find those that were put off."""
+        for step in steps:
+            if step.progress.get("try", step.due) < step.due and step.destination not in self._put_off:
+                self._missed.add(step.destination)
+                self._look(0.0)
+
+    async def begin(self) -> None:
+        """What a process before this one put off is not known; where nothing is due for long there is no probe."""
+        far = self._now() + round(LONGEST_WAIT * 1000)
+        after: Due | None = None
+        while True:
+            page = await self._spool.due(END_OF_TIME, after, PAGE)
+            for due in page:
+                if due.first_due > far:
+                    self._put_off.add(due.destination)
+                    self._silent.setdefault(due.destination, 0.0)
+                elif due.destination not in self._put_off:
+                    self._before.add(due.destination)
+            if len(page) < PAGE:
+                return
+            after = page[-1]
+
     async def work(self) -> None:
         """Somebody is to probe each destination whose rest begins or is over."""
+        for _ in range(min(len(self._missed), WAKES)):
+            self._wake(self._missed.pop())
+        if self._missed:
+            self._look(PAUSE)
         while self._begun:
             if self._begun[-1] in self._put_off:
                 await self._find_probe(self._begun[-1])
@@ -155,6 +193,9 @@ class Resting:
                 self._take(narrowed(lease, ready))
         if others:
             await self._spool.release(others)
+            if destination not in self._put_off:
+                self._missed.add(destination)
+                self._look(0.0)
 
 
 def _ready(lease: Lease, now: int) -> tuple[Recipient, ...]:

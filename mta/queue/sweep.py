@@ -162,11 +162,15 @@ class Sweep:
     async def _look_at_own(self) -> None:
         now = self._now()
         while self._own and self._own[0][0] <= now:
-            _, id = heapq.heappop(self._own)
-            after: PageKey | None = PageKey(id, -1)
-            while after is not None:
-                waiting, after = await self._spool.waiting(after, id_number(id) >> ID_SHIFT, SLICE)
-                await self._examine([one for one in waiting if one.id == id])
+            entry = heapq.heappop(self._own)
+            try:
+                after: PageKey | None = PageKey(entry[1], -1)
+                while after is not None:
+                    waiting, after = await self._spool.waiting(after, id_number(entry[1]) >> ID_SHIFT, SLICE)
+                    await self._examine([one for one in waiting if one.id == entry[1]])
+            except BaseException:
+                heapq.heappush(self._own, entry)  # the next sweep asks again
+                raise
 
     async def _look(self, age: _Age) -> bool:
         """The next slice of those that have come to an age; is there more?"""

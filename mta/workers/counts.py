@@ -6,7 +6,7 @@ Contract: a client has at most as many connections as the sum of its class says,
 by as many as are accepted in the same microseconds); clients that share a class count together, which with thousands of
 connections and 65,536 classes makes a difference to nobody.  The hash's key is new at each start: nobody can choose an
 address that shares a class with another's.
-How it fails: the row of a worker that died is emptied by the parent (``forget``) before the next one has it.
+How it fails: the row of a worker that died is emptied by the parent (``forget``) at once.
 """
 
 from __future__ import annotations

@@ -183,18 +183,30 @@ class Parent(Service):
         emit(events.WORKER_UP(worker=number, pid=child.pid, note=note), "")
         if self._asking.draining:
             child.ask("drain", "the service", {"on": True}).addErrback(lambda failure: None)
-        for other in self._children():
-            if other.unborn:
-                other.start()
+        # What was changed while it was starting reached only those that were up: it may have read too early.
+        child.ask("reread-pauses", "the service", {}).addErrback(lambda failure: None)
+        if not same:
+            child.ask("reload", "the service", {}).addErrback(lambda failure: None)
+        self._start_unborn()
         if not self._told_ready and all(child.up or child.empty for child in self._children()):
             self._told_ready = True
             hostname, state = self.configuration.hostname, self.configuration.state
             emit(events.STARTED(version=__version__, hostname=hostname, state=state), "")
             notify_systemd("READY=1")
 
+    def _start_unborn(self) -> None:
+        for other in self._children():
+            if other.unborn:
+                other.start()
+
     def _died(self, number: int) -> None:
+        if number < self.configuration.workers:
+            counts.Counts(self._counts, self.configuration.workers).forget(number)  # its connections have ended with it
         if self.children[number].empty:
             emit(events.WORKER_EMPTY(worker=number, note="its spool has nothing any more"), "")
+        elif self.running:
+            # The first makes what is made once; where it cannot even start the others must not wait for it for ever.
+            self._start_unborn()
 
     def _about(self, pauses: Pauses) -> dict[str, Any]:
         """What ``mta status`` says of the whole."""

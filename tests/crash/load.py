@@ -48,7 +48,7 @@ class Mix(NamedTuple):
 
 def content(number: int) -> bytes:
     """A message; some are too large for memory while they come in, and some for the body table."""
-    size = {2: 300_000, 12: 100_000}.get(number % 20, 1000)
+    size = 300_000 if number % 10 == 2 else 100_000 if number % 20 == 7 else 1000
     header = f"X-Id: m{number:06}\r\nMessage-ID: <m{number:06}@load.example>\r\n"
     header += "Date: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\n"
     return header.encode() + b".0123456789abcdefghijklmnopqrstuvwxyz.\r\n" * (size // 40)

@@ -209,7 +209,8 @@ def _migrates(daemon: ForkedDaemon, name: str, tally: Tally) -> bool:
         daemon.start()
     elif step:
         tally.wrong.append(f"it did not come to die {step}")
-    found = sorted((row["recipient"], row["hold"]) for row in daemon.queue())
+    # Its sender may have been told by then that it is late: that is new mail.
+    found = sorted((row["recipient"], row["hold"]) for row in daemon.queue() if row["recipient"] != "ann@a.example")
     expected = [("bob@b.example", ""), ("carol@b.example", "by hand")]
     if found != expected:
         tally.wrong.append(f"{name} ({disk}): its mail is not there: {found}")
