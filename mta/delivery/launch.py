@@ -10,7 +10,8 @@ A program has a session of its own, the user's groups, umask 077, limits, no way
 beside 0, 1 and 2.  What is left in its process group when it ends is killed.
 How it fails: what hinders a program's start is written to its output, and it ends with 127.  When the service is gone
 (end of file), when a frame is wrong, and when it is itself killed, what it has started is killed: a program must never
-take a message that was cut off for a whole one.
+take a message that was cut off for a whole one.  SIGTERM, SIGINT and SIGHUP do not end
+the helper: the service's end does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 MOST_FRAME: Final = 1 << 20
 CANNOT_START: Final = 127
+STARTS: Final = 3  # of the exec form: an octet comes here when all is done but to run the program
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _LIMITS: Final = {
@@ -79,6 +81,9 @@ def become(spec: Mapping[str, Any], environment: Mapping[bytes, bytes], who: Acc
         if os.getppid() != parent:
             raise ProcessLookupError("the service has ended")
         os.chdir(octets(spec["folder"]))
+        if who is None:
+            os.set_inheritable(STARTS, False)
+            os.write(STARTS, b"!")
         os.execve(argv[0], argv, environment)  # noqa: S606  # no shell is what we want
     except BaseException as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -235,6 +240,10 @@ def main(arguments: Sequence[str]) -> None:
     if arguments[0] == "exec":
         spec = json.loads(arguments[1])
         become(spec, os.environb, None, spec["parent"])
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # A stop that reaches all processes must not end us before the service: the programs would find the end of a
+        # message that was cut off.  We end with the service.  ``_confine`` gives programs the defaults back.
+        signal.signal(one, signal.SIG_IGN)
     sock = socket.socket(fileno=int(arguments[1]))
     sock.setblocking(True)
     sock.set_inheritable(False)

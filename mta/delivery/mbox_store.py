@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from threading import Lock
 from typing import Final
 
@@ -30,9 +31,16 @@ _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NO
 class MboxFile:
     """See the module's text.  It may be abandoned while another thread is in a call, as ``LargeFile`` may."""
 
-    def __init__(self, path: str, seconds: float) -> None:
-        """``seconds`` is the time of day, for locks that were left."""
+    def __init__(self, path: str, seconds: float, folder: str = "") -> None:
+        """``seconds`` is the time of day, for locks that were left.
+
+        ``folder`` is the real path of the file's folder, as it was checked: no link that has taken its place since is
+        followed.
+        """
         self._path = path
+        self._name = os.path.basename(path)
+        self._real = folder or os.path.realpath(os.path.dirname(path))
+        self._folder = -1
         self._seconds = seconds
         self._descriptor = -1
         self._size = -1  # of what was there; below zero until it is locked
@@ -46,6 +54,9 @@ class MboxFile:
         """Lock it, and write what comes before the message, which is not quoted."""
         with self._guard:
             self._check()
+            self._folder = os.open(self._real, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if os.readlink(f"/proc/self/fd/{self._folder}") != self._real:
+                raise PermissionError(errno.EPERM, "a link was put in the place of its folder", self._path)
             self._lock()
             self._descriptor = self._open()
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,10 +78,10 @@ class MboxFile:
             # An empty line ends each message.
             self._write(b"\n" if self._ends_line else b"\n\n")
             os.fsync(self._descriptor)
+            if not self._size:
+                sync_folder(f"/proc/self/fd/{self._folder}")
             self._over = True
             self._release()
-            if not self._size:
-                sync_folder(os.path.dirname(self._path))
 
     def abandon(self) -> None:
         """Cut it off again.  Idempotent; without effect once finished."""
@@ -91,9 +102,9 @@ class MboxFile:
 
     def _open(self) -> int:
         try:
-            descriptor = os.open(self._path, _FLAGS)
+            descriptor = os.open(self._name, _FLAGS, dir_fd=self._folder)
         except FileNotFoundError:
-            descriptor = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(self._name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._folder)
         status = os.fstat(descriptor)
         why = ""
         if not stat.S_ISREG(status.st_mode):
@@ -108,17 +119,17 @@ class MboxFile:
         return descriptor
 
     def _lock(self) -> None:
-        path = f"{self._path}.lock"
+        path = f"{self._name}.lock"
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._folder))
             self._dotlock = True
         except FileExistsError:
             try:
-                if self._seconds - os.lstat(path).st_mtime > STALE:
-                    os.unlink(path)
+                if self._seconds - os.stat(path, dir_fd=self._folder, follow_symlinks=False).st_mtime > STALE:
+                    os.unlink(path, dir_fd=self._folder)
             except FileNotFoundError:
                 pass  # gone meanwhile
-            raise BlockingIOError(errno.EAGAIN, f"{path} is there: another program writes") from None
+            raise BlockingIOError(errno.EAGAIN, f"{self._path}.lock is there: another program writes") from None
         except PermissionError:
             pass  # a folder where only the file itself is ours
 
@@ -136,4 +147,8 @@ class MboxFile:
             os.close(descriptor)  # and with it the lock
         if self._dotlock:
             self._dotlock = False
-            os.unlink(f"{self._path}.lock")
+            with suppress(OSError):  # what is written is written: it must not come twice for that
+                os.unlink(f"{self._name}.lock", dir_fd=self._folder)
+        if self._folder >= 0:
+            folder, self._folder = self._folder, -1
+            os.close(folder)

@@ -16,9 +16,9 @@ import errno
 import os
 import shlex
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
@@ -48,6 +48,7 @@ _FULL: Final = Reply.of(452, "4.3.1", "The disk of the mailbox is full")
 _QUOTA: Final = Reply.of(452, "4.2.2", "The mailbox is over its quota")
 _LOCKED: Final = Reply.of(451, "4.2.0", "The mailbox is in use by another program")
 _UNWRITABLE: Final = Reply.of(451, "4.3.0", "The mailbox cannot be written")
+_REMOVAL: Final = "removal of an unfinished delivery"
 
 
 @implementer(IDeliveryService)
@@ -98,6 +99,7 @@ class Files:
         self._services = services
         self._euid = euid
         self._locks: dict[str, tuple[DeferredLock, int]] = {}
+        self._ending: dict[str, Deferred[Any]] = {}  # what was begun by who had the lock last, until it is cut off
 
     def limits(self, route: Route) -> Limits:
         """One recipient at a time: each has its own Delivered-To."""
@@ -108,26 +110,30 @@ class Files:
         path = batch.route.destination.next_hop
         if path == NULL:
             batch.report_all(Status.DISCARDED, _THROWN_AWAY, attempt={"stage": path})
-        elif why := self._forbidden(path):
+            return
+        # What is checked is what is opened: a link that is put in the folder's place after this leads nowhere.
+        folder = _folder(path)
+        if why := self._forbidden(path, folder):
             _refuse(batch, _NOT_ALLOWED, why)
         elif path.endswith("/"):
             await Maildir(MaildirOptions(path=Path(path.rstrip("/")), line_ends="lf"), self._services).deliver(batch)
         else:
-            await self._alone(batch, path)
+            await self._alone(batch, os.path.join(folder, os.path.basename(path)))
 
     async def stop(self, deadline: float) -> None:
         """What runs ends by itself soon."""
 
-    def _forbidden(self, path: str) -> str:
+    def _forbidden(self, path: str, above: str) -> str:
         """Why the file may not be written, or ""."""
         if self._euid() == 0:
             return "the service runs as root, and files are not written as root"
         if set(path) & set("{}\0"):
             return "the path has a character that none may have"
-        above = os.path.realpath(os.path.dirname(path.rstrip("/")))
         for folder in self._folders:
             if os.path.commonpath((above, os.path.realpath(folder))) == os.path.realpath(folder):
-                return "" if os.path.normpath(path) == (path.rstrip("/") or "/") else "write the path without . and .."
+                if os.path.normpath(path) != (path.rstrip("/") or "/"):
+                    return "write the path without . and .."
+                return f"{path} is a link" if path.endswith("/") and os.path.islink(path.rstrip("/")) else ""
         return f"{path} lies in none of commands.folders"
 
     # --- mbox files ----------------------------------------------------------------------------------------
@@ -136,16 +142,26 @@ class Files:
         """One at a time: locks of fcntl exclude other processes only."""
         lock, users = self._locks.get(path, (DeferredLock(), 0))
         self._locks[path] = (lock, users + 1)
+        ours = False
         try:
             await lock.acquire()
-            try:
-                await self._append(batch, path)
-            finally:
-                lock.release()
+            ours = True
+            await self._append(batch, path)
         finally:
-            lock, users = self._locks.pop(path)
-            if users > 1:
-                self._locks[path] = (lock, users - 1)
+            # What is cut off again takes all behind it along, and closing the file ends our lock of fcntl: until that
+            # is over nobody else begins, though the delivery has ended.
+            ending = self._ending.pop(path, None) if ours else None
+            if ending is None:
+                self._leave(path, ours)
+            else:
+                ending.addCallback(lambda _: self._leave(path, True))
+
+    def _leave(self, path: str, ours: bool) -> None:
+        lock, users = self._locks.pop(path)
+        if users > 1:
+            self._locks[path] = (lock, users - 1)
+        if ours:
+            lock.release()
 
     async def _append(self, batch: Batch, path: str) -> None:
         envelope = batch.message.envelope
@@ -153,7 +169,7 @@ class Files:
         first += envelope_fields(envelope.reverse_path, batch.recipients, lf=True)
         try:
             file = await self._locked(path, first)
-            await self._copy(batch, file)
+            await self._copy(batch, file, path)
         except Damaged as damaged:
             _refuse(batch, UNREADABLE, str(damaged), Scope.MESSAGE)
         except OSError as error:
@@ -164,7 +180,7 @@ class Files:
     async def _locked(self, path: str, first: bytes) -> MboxFile:
         services = self._services
         for tries in range(LOCK_TRIES, 0, -1):
-            file = MboxFile(path, services.now() / 1000)
+            file = MboxFile(path, services.now() / 1000, os.path.dirname(path))
             try:
                 await services.in_thread(file.begin, first)
                 return file
@@ -173,12 +189,12 @@ class Files:
                 if tries == 1:
                     raise
             except BaseException:
-                background(services.in_thread(file.abandon), "removal of an unfinished delivery")
+                self._ending[path] = background(services.in_thread(file.abandon), _REMOVAL)
                 raise
             await deferLater(services.reactor, 1.0)
         raise AssertionError("never reached")
 
-    async def _copy(self, batch: Batch, file: MboxFile) -> None:
+    async def _copy(self, batch: Batch, file: MboxFile, path: str) -> None:
         in_thread = self._services.in_thread
         octets = pieces(batch.message, lf=True)
         try:
@@ -187,10 +203,15 @@ class Files:
             await in_thread(file.finish)
         except BaseException:
             # Cancelled too: a call may still run in its thread, and ``abandon`` waits for it there.
-            background(in_thread(file.abandon), "removal of an unfinished delivery")
+            self._ending[path] = background(in_thread(file.abandon), _REMOVAL)
             raise
         finally:
             await octets.aclose()
+
+
+def _folder(path: str) -> str:
+    """Where it really lies."""
+    return os.path.realpath(os.path.dirname(path.rstrip("/")))
 
 
 def _judge(error: OSError) -> tuple[Reply, str]:

@@ -22,7 +22,7 @@ from mta.delivery.pipe_argv import Unsafe, arguments, values_of, variables
 from mta.delivery.running import Program, Run
 from mta.delivery.sysexits import Meaning, meaning
 from mta.delivery.values import Batch
-from mta.envelope import Outcome, Scope, Status
+from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.message.lines import CRLF
 from mta.message.mbox import from_line
 from mta.plugin import Services
@@ -76,15 +76,13 @@ class Programs:
         if self._closed:
             batch.report_all(Status.DEFERRED, STOPPED, Scope.HOST, attempt)
             return
-        try:
-            program = self._program(batch, template)
-        except Unsafe as unsafe:
-            status = Status.FAILED if unsafe.reply.permanent else Status.DEFERRED
-            batch.report_all(status, unsafe.reply, attempt={**attempt, "error": str(unsafe)})
+        taken, values = self._taken(batch, template, attempt)
+        if not taken:
             return
+        program = self._program(batch, template, values)
         started = self._services.reactor.seconds()
         try:
-            found = await self._run(batch, program, lasting)
+            found = await self._run(batch, taken, program, lasting)
         except Damaged as damaged:
             attempt["error"] = str(damaged)
             batch.report_all(Status.DEFERRED, UNREADABLE, Scope.MESSAGE, attempt)
@@ -105,9 +103,32 @@ class Programs:
                 )
             )
 
-    def _program(self, batch: Batch, template: tuple[str, ...]) -> Program:
+    def _taken(
+        self, batch: Batch, template: tuple[str, ...], attempt: dict[str, str]
+    ) -> tuple[tuple[Recipient, ...], list[dict[str, str]]]:
+        """Whom the program may be told of, and their values; the others are reported, each alone."""
+        taken, found = [], []
+        for recipient in batch.recipients:
+            try:
+                values = values_of(batch, recipient)
+                arguments(template, [values])
+            except Unsafe as unsafe:
+                batch.report(
+                    Outcome(
+                        recipient=recipient.id,
+                        status=Status.FAILED if unsafe.reply.permanent else Status.DEFERRED,
+                        reply=unsafe.reply,
+                        scope=Scope.RECIPIENT,
+                        attempt={**attempt, "error": str(unsafe)},
+                    )
+                )
+            else:
+                taken.append(recipient)
+                found.append(values)
+        return tuple(taken), found
+
+    def _program(self, batch: Batch, template: tuple[str, ...], recipients: list[dict[str, str]]) -> Program:
         options = self._options
-        recipients = [values_of(batch, recipient) for recipient in batch.recipients]
         try:
             entry = pwd.getpwnam(options.user) if options.user else pwd.getpwuid(os.geteuid())
             home, user = entry.pw_dir, entry.pw_name
@@ -120,12 +141,14 @@ class Programs:
         argv = arguments(template, recipients)
         return Program(argv, environment, options.folder, self._limits, options.user or "", options.group or "")
 
-    async def _run(self, batch: Batch, program: Program, lasting: frozenset[int]) -> Meaning:
+    async def _run(
+        self, batch: Batch, taken: tuple[Recipient, ...], program: Program, lasting: frozenset[int]
+    ) -> Meaning:
         run = Run(self._services.reactor, self._options.time_limit)
         self._runs.add(run)
         try:
             self._services.launch(program, run)
-            await self._feed(batch, run)
+            await self._feed(batch, taken, run)
             return meaning(await run.ended, lasting)
         except BaseException:
             run.kill("the delivery was given up")
@@ -133,13 +156,13 @@ class Programs:
         finally:
             self._runs.discard(run)
 
-    async def _feed(self, batch: Batch, run: Run) -> None:
+    async def _feed(self, batch: Batch, taken: tuple[Recipient, ...], run: Run) -> None:
         form, envelope = self._form, batch.message.envelope
         front = from_line(envelope.reverse_path, envelope.arrived) if form.from_line else b""
         if not form.lf:
             front = front.replace(b"\n", CRLF)
         if form.envelope:
-            front += envelope_fields(envelope.reverse_path, batch.recipients, lf=form.lf)
+            front += envelope_fields(envelope.reverse_path, taken, lf=form.lf)
         await run.write(front)
         octets = pieces(batch.message, lf=form.lf)
         try:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -93,6 +94,7 @@ class Run:
         self._status: int | None = None
         self._why = ""
         self._over = False
+        self.reached = True  # the program itself was, as far as we know, and not a script of ours alone
         self._room: Deferred[None] | None = None
         self._timer = clock.callLater(limit, self.stop, f"it took longer than {limit:.0f} seconds")
 
@@ -187,7 +189,8 @@ class Run:
         self.input_lost()
         if self._channel is not None:
             self._channel.abandon()
-        self.ended.callback(Ended(status, bytes(self._output), why or self._why, began))
+        reached = self.reached or bool(self._why)
+        self.ended.callback(Ended(status, bytes(self._output), why or self._why, began and reached))
 
     def _set_timer(self, seconds: float, call: Any, *args: Any) -> None:
         if self._timer.active():
@@ -226,10 +229,11 @@ class _Own(ProcessProtocol):
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def outReceived(self, data: bytes) -> None:
-        self._run.output(data)
-
-    errReceived = outReceived
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if childFD == launch.STARTS:
+            self._run.reached = True
+        else:
+            self._run.output(data)
 
     def inConnectionLost(self) -> None:
         self._run.input_lost()
@@ -264,6 +268,10 @@ class _Own(ProcessProtocol):
                 pass
 
     def abandon(self) -> None:
+        # Also what was written and not read yet: the program is dead, and what it left may keep its input open.
+        if (writer := self.transport.pipes.get(0)) is not None:
+            writer.connectionLost(Failure(ConnectionDone()))
+        self.transport.closeChildFD(launch.STARTS)
         self.transport.loseConnection()
 
     def connectionMade(self) -> None:
@@ -276,8 +284,10 @@ def launch_own(reactor: Any, program: Program, run: Run) -> None:
     argv = [*INTERPRETER, "exec", json.dumps(spec)]
     environment = {key.encode(): launch.octets(value) for key, value in program.environment.items()}
     protocol = _Own(run)
+    run.reached = False
+    ends = {0: "w", 1: "r", 2: "r", launch.STARTS: "r"}
     try:
-        reactor.spawnProcess(protocol, argv[0], argv, env=environment, path="/")
+        reactor.spawnProcess(protocol, argv[0], argv, env=environment, path="/", childFDs=ends)
     except OSError as error:
         run.refused(f"it cannot be started: {error.strerror or error}")
     else:

@@ -38,6 +38,8 @@ class Includes:
         try:
             file = self._files.get(path)
             if file is None:
+                if why := untrusted(path):  # before anything of it is read
+                    raise TableError(path, 0, why)
                 if len(self._files) >= MAX_FILES:
                     self._files.popitem(last=False)
                 file = self._files[path] = Watched(path, targets_of, self._services)

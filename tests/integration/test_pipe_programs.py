@@ -15,11 +15,13 @@ import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from delivery_contract import recipient, services, stored
 from twisted.internet.epollreactor import EPollReactor
 
 from mta.address import Address
+from mta.delivery import running
 from mta.delivery.helper import Launcher
 from mta.delivery.pipe import Pipe, PipeOptions
 from mta.delivery.running import Ended, Program, Run
@@ -262,6 +264,20 @@ class Helped(Own):
         while alive(int(child)):
             self.assertLess(time.monotonic(), end)
 
+    def test_a_stop_that_signals_every_process_does_not_end_it(self) -> None:
+        run = Run(self.reactor, 20.0)
+        self.launcher.launch(self.python("import sys; print(sys.stdin.read())", user=self.user), run)
+        self.wait(background(run.write(b"one "), "writing"))
+        helper = self.launcher._process
+        assert helper is not None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for _ in range(10):
+                self.reactor.iterate(0.05)
+            os.kill(helper.pid, number)
+        self.wait(background(run.write(b"two"), "writing"))
+        background(run.finish(), "the end")
+        self.assertEqual(self.wait(run.ended), Ended(0, b"one two\n"))
+
     def test_without_it_nothing_runs(self) -> None:
         helper = self.launcher._process
         assert helper is not None
@@ -284,6 +300,29 @@ class Helped(Own):
         refused.start([("root", "", "/bin/true")])
         assert refused._process is not None
         self.assertNotEqual(refused._process.wait(DEADLINE), 0)
+
+
+class OwnAlone(RealCase):
+    """What is ours to see to where no helper is."""
+
+    def test_input_that_something_left_behind_never_reads_is_let_go(self) -> None:
+        code = "import os, time\nif os.fork() == 0: os.setsid(); os.close(1); os.close(2); time.sleep(20)"
+        gc.collect()  # the reactors of other tests
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            run = Run(self.reactor, 20.0)
+            self.launcher.launch(self.python(code), run)
+            background(run.write(b"x" * 1_000_000), "writing")
+            self.assertEqual(self.wait(run.ended).status, 0)
+        self.assertEqual(len(self.reactor.getWriters()), 0)
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_a_failure_of_our_own_script_is_not_the_status_of_the_program(self) -> None:
+        for wrong in ((sys.executable, "-I", "-S", "/not/there.py"), ("/not/there", "-I")):
+            with patch.object(running, "INTERPRETER", wrong):
+                ended = self.run_program(self.python("pass"))
+            self.assertFalse(ended.began, ended)
+        self.assertEqual(self.run_program(self.python("import sys; sys.exit(1)")), Ended(1, b""))
 
 
 class Delivered(RealCase):

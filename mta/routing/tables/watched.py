@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Final, Generic, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -82,10 +83,17 @@ class Version(Generic[T]):
 _known: Final[WeakValueDictionary[tuple[str, object], Version[Sized]]] = WeakValueDictionary()
 
 
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # else a FIFO in its place would hold the reactor up for ever
+
+
 def read(path: str, parse: Parser[T]) -> Version[T]:
     """What a file says.  Raises ``TableError``, ``OSError``."""
-    with open(path, "rb") as file:
-        signature = Signature.of(os.fstat(file.fileno()))
+    with open(path, "rb", opener=_opener) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise TableError(path, 0, "it is no regular file")
+        signature = Signature.of(status)
         known: Version[T] | None = _known.get((path, parse))  # type: ignore[assignment]  # kept by its parser
         if known is not None and known.signature == signature:
             return known

@@ -204,6 +204,16 @@ class Dashes(PipeCase):
         self.begin(batch, "/bin/x", "-r{local_part}", "--", "{local_part}")
         self.assertEqual(self.played[0].program.argv[1:], ("-r-x", "--", "-x"))
 
+    def test_one_of_several_fails_alone(self) -> None:
+        dash = Address("-x", "example.org")
+        batch = self.batch(None, recipient(0, BOB), recipient(1, dash), recipient(2, CAROL))
+        done = self.begin(batch, "/bin/x", "{recipient}", recipients=3)
+        self.assertEqual(self.played[0].program.argv[1:], ("bob@example.org", "carol@example.org"))
+        self.played[0].end()
+        self.successResultOf(done)
+        found = {outcome.recipient: (outcome.status, outcome.reply.code) for outcome in batch.close(LOCAL_ERROR)}
+        self.assertEqual(found, {0: (Status.DELIVERED, 250), 1: (Status.FAILED, 553), 2: (Status.DELIVERED, 250)})
+
     def test_controls_of_a_table_wait(self) -> None:
         for bad in ("a\nb", "a\0b", "a\x7fb"):
             outcome = self.refused(self.batch(mailbox=bad), "/bin/x", "{mailbox}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from delivery_contract import BOB, NOW, recipient, services, stored
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -137,6 +137,52 @@ class Written(FileCase):
         self.assertEqual(path.read_bytes(), b"before\n")
         self.assertEqual(os.listdir(self.folder), ["archive"])
 
+    def test_a_folder_that_cannot_be_synced_leaves_nothing(self) -> None:
+        def broken(folder: str) -> None:
+            raise OSError(5, "Input/output error")
+
+        self.patch(mbox_store, "sync_folder", broken)
+        path = self.folder / "archive"
+        self.assertEqual(self.deliver(str(path)).status, Status.DEFERRED)
+        self.assertEqual(path.read_bytes(), b"")
+
+    def test_a_lock_that_is_gone_when_it_is_over_is_no_failure(self) -> None:
+        file = MboxFile(str(self.folder / "archive"), 0.0)
+        file.begin(b"From x\n")
+        (self.folder / "archive.lock").unlink()
+        file.finish()
+        self.assertEqual((self.folder / "archive").read_bytes(), b"From x\n\n")
+
+    def test_nobody_begins_before_what_is_given_up_is_cut_off(self) -> None:
+        path = self.folder / "archive"
+        path.write_bytes(b"before\n\n")
+        held: list[tuple[Deferred[None], Any]] = []
+
+        def in_thread(work: Any, *args: Any) -> Deferred[Any]:
+            if not held and work.__name__ == "finish":
+                return fail(OSError(5, "Input/output error"))
+            if work.__name__ == "abandon":  # a slow disk
+                held.append((Deferred(), work))
+                return held[0][0]
+            return succeed(work(*args))
+
+        # As in a folder that is not ours: only fcntl locks, and that excludes other processes alone.
+        self.patch(MboxFile, "_lock", lambda file: None)
+        options = CommandOptions(folders=(ConfiguredPath(str(self.folder)),))
+        files = Files(options, services(reactor=self.clock, in_thread=in_thread), lambda: 1000)
+        batches = [batch_for(FILE, str(path)) for _ in range(3)]
+        running = [Deferred.fromCoroutine(files.deliver(batch)) for batch in batches]
+        self.successResultOf(running[0])
+        self.assertNoResult(running[1])
+        done, work = held[0]
+        work()
+        done.callback(None)
+        for one in running[1:]:
+            self.successResultOf(one)
+        found = [batch.outcomes[0].status for batch in batches]
+        self.assertEqual(found, [Status.DEFERRED, Status.DELIVERED, Status.DELIVERED])
+        self.assertEqual(path.read_bytes(), b"before\n\n" + IN_FILE * 2)
+
 
 class NotWritten(FileCase):
     def refused(self, path: str, **more: Any) -> None:
@@ -203,6 +249,25 @@ class NotWritten(FileCase):
         self.clock.advance(1.0)
         self.successResultOf(done)
         self.assertEqual(batch.outcomes[0].status, Status.DELIVERED)
+
+    def test_a_link_in_place_of_the_folder_that_was_checked(self) -> None:
+        elsewhere = Path.cwd() / "elsewhere"
+        elsewhere.mkdir()
+        (self.folder / "bob").mkdir()
+        path = self.folder / "bob" / "mail"
+        file = MboxFile(str(path), 0.0, str(path.parent))
+        path.parent.rename(self.folder / "old")
+        path.parent.symlink_to(elsewhere)
+        self.assertRaises(PermissionError, file.begin, b"From x\n")
+        file.abandon()
+        self.assertEqual(os.listdir(elsewhere), [])
+
+    def test_a_maildir_that_is_a_link(self) -> None:
+        elsewhere = Path.cwd() / "elsewhere"
+        elsewhere.mkdir()
+        (self.folder / "box").symlink_to(elsewhere)
+        self.refused(f"{self.folder}/box/")
+        self.assertEqual(os.listdir(elsewhere), [])
 
     def test_given_up_before_it_was_locked_nothing_is_cut_off(self) -> None:
         path = self.folder / "archive"

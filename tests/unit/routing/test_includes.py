@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.option import Path as ConfiguredPath
 from mta.routing.aliases import Allowed
-from mta.routing.includes import MAX_FILES, MAX_OCTETS, Includes
+from mta.routing.includes import MAX_FILES, MAX_OCTETS, Includes, targets_of
 from mta.routing.rules import DomainRule
 from mta.routing.tables import FileTable, FileTableOptions, TableError
+from mta.routing.tables.watched import read
 from mta.routing.values import CannotKnow, IncludeQuestion
 
 
@@ -68,12 +69,20 @@ class Files(SynchronousTestCase):
         self.assertIn("No such file", self.answer("/nowhere/members"))
         self.assertIn("cannot: ", self.answer(str(self.folder)))
 
+    def test_a_fifo_in_its_place_holds_nobody_up(self) -> None:
+        os.mkfifo(self.folder / "fifo", 0o600)
+        self.assertIn("no regular file", self.answer(str(self.folder / "fifo")))
+        with self.assertRaisesRegex(TableError, "no regular file"):
+            read(str(self.folder / "fifo"), targets_of)
+
     def test_only_what_the_administrator_alone_can_change_is_believed(self) -> None:
         for mode in (0o664, 0o646):
             self.assertIn("its group or anybody may write to it", self.answer(self.write("ann\n", mode=mode)))
         if os.geteuid() == 0:
             os.chown(self.write("ann\n"), 12345, -1)
             self.assertIn("it belongs to user 12345", self.answer(str(self.folder / "members")))
+        os.truncate(self.write("", "large", 0o666), 1 << 40)  # nothing of it is read
+        self.assertIn("anybody may write", self.answer(str(self.folder / "large")))
         (self.folder / "open").mkdir()
         (self.folder / "open").chmod(0o777)
         self.assertIn("its folder", self.answer(self.write("ann\n", "open/members")))
