@@ -23,7 +23,6 @@ from itertools import count
 from typing import Any, Final, Literal, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,6 +30,7 @@ from zope.interface import implementer
 from mta.address import Address
 from mta.delivery.maildir_path import MailboxPath, MailboxPathError, check_template
 from mta.delivery.maildir_store import Job, LargeFile, deliver_all, final_name, folder_size
+from mta.delivery.under_way import UnderWay
 from mta.delivery.values import Batch, Foresight, Limits
 from mta.envelope import Envelope, Outcome, Recipient, Scope, Status
 from mta.interfaces import IForeseeing, IMessage, IResolver
@@ -115,8 +115,7 @@ class Maildir:
         self._names = _Names(services)
         self._waiting: deque[_Waiting] = deque()
         self._calls = 0  # of deliver_all, in threads
-        self._deliveries = 0
-        self._idle: list[Deferred[None]] = []
+        self._deliveries = UnderWay()
         self._closed = False
 
     def limits(self, route: Route) -> Limits:
@@ -136,39 +135,22 @@ class Maildir:
 
     async def deliver(self, batch: Batch) -> None:
         """Write a copy for each recipient and report it."""
-        self._deliveries += 1
-        try:
-            if batch.message.size <= SMALL:
-                await self._deliver_small(batch)
-            else:
-                await self._deliver_large(batch)
-        except Damaged as damaged:
-            attempt = {"stage": "read", "error": str(damaged)}
-            batch.report_all(Status.DEFERRED, _UNREADABLE, Scope.MESSAGE, attempt)
-        finally:
-            self._deliveries -= 1
-            self._note_idle()
+        with self._deliveries:
+            try:
+                if batch.message.size <= SMALL:
+                    await self._deliver_small(batch)
+                else:
+                    await self._deliver_large(batch)
+            except Damaged as damaged:
+                attempt = {"stage": "read", "error": str(damaged)}
+                batch.report_all(Status.DEFERRED, _UNREADABLE, Scope.MESSAGE, attempt)
 
     async def stop(self, deadline: float) -> None:
         """Wait for what is being written, at most so long; what has not begun by then is given up."""
-        if self._deliveries:
-            idle: Deferred[None] = Deferred()
-            self._idle.append(idle)
-            idle.addTimeout(deadline, self._services.reactor)
-            try:
-                await idle
-            except TimedOut:
-                pass  # given up below
+        await self._deliveries.over(deadline, self._services.reactor)
         self._closed = True
         while self._waiting:
             self._waiting.popleft().done.callback(OSError(errno.ECANCELED, "the service stops"))
-
-    def _note_idle(self) -> None:
-        if not self._deliveries:
-            waiting, self._idle = self._idle, []
-            for idle in waiting:
-                if not idle.called:
-                    idle.callback(None)
 
     # --- small messages: many in one call ------------------------------------------------------------------
 

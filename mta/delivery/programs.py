@@ -13,14 +13,14 @@ import os
 import pwd
 from typing import Final, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.defer import DeferredSemaphore
 
 from mta.config.program_options import ProgramOptions
 from mta.delivery.copying import envelope_fields, pieces
 from mta.delivery.pipe_argv import Unsafe, arguments, values_of, variables
 from mta.delivery.running import Program, Run
 from mta.delivery.sysexits import Meaning, meaning
+from mta.delivery.under_way import UnderWay
 from mta.delivery.values import Batch
 from mta.envelope import Outcome, Recipient, Scope, Status
 from mta.message.lines import CRLF
@@ -54,22 +54,17 @@ class Programs:
         if options.cpu_time:
             self._limits["cpu_time"] = max(1, round(options.cpu_time))
         self._runs: set[Run] = set()
-        self._deliveries = 0
-        self._idle: list[Deferred[None]] = []
+        self._deliveries = UnderWay()
         self._closed = False
 
     async def deliver(self, batch: Batch, template: tuple[str, ...], lasting: frozenset[int] = frozenset()) -> None:
         """Run the program for all recipients of the batch, and report them."""
-        self._deliveries += 1
-        try:
+        with self._deliveries:
             await self._places.acquire()
             try:
                 await self._deliver(batch, template, lasting)
             finally:
                 self._places.release()
-        finally:
-            self._deliveries -= 1
-            self._note_idle()
 
     async def _deliver(self, batch: Batch, template: tuple[str, ...], lasting: frozenset[int]) -> None:
         attempt = {"host": "", "tls": "", "stage": template[0]}
@@ -175,21 +170,7 @@ class Programs:
 
     async def stop(self, deadline: float) -> None:
         """Wait for what runs, at most so long; then end it."""
-        if self._deliveries:
-            idle: Deferred[None] = Deferred()
-            self._idle.append(idle)
-            idle.addTimeout(deadline, self._services.reactor)
-            try:
-                await idle
-            except TimedOut:
-                pass
+        await self._deliveries.over(deadline, self._services.reactor)
         self._closed = True
         for run in list(self._runs):
             run.kill("the service stops")
-
-    def _note_idle(self) -> None:
-        if not self._deliveries:
-            waiting, self._idle = self._idle, []
-            for idle in waiting:
-                if not idle.called:
-                    idle.callback(None)

@@ -33,7 +33,7 @@ from mta.queue.flush import flush
 from mta.queue.holding import Holding
 from mta.queue.pace import Gate, Pace
 from mta.queue.passage import Passage
-from mta.queue.placing import ROUTING, find_routes, narrowed, park, settled, without_route
+from mta.queue.placing import ROUTING, find_routes, narrowed, park, parks, settled, without_route
 from mta.queue.refill import LOOK_SOON, Refill
 from mta.queue.schedule import Job, Lane, Limit, Limited, Schedule, Start
 from mta.queue.setup import Setup
@@ -109,13 +109,21 @@ class Manager:
         )
         self.volume = Volume(spool, reactor, now)
         self.volume.configure(setup.max_size, setup.max_per_sender)
-        self._endings = Endings(
-            spool=spool,
+        self._endings = self._make_endings(reporter)
+        self._sweep = self._make_sweep()
+        self.look_at_all = self._sweep.again
+        self._stopping = False
+        self._idle: list[Deferred[None]] = []
+        self._ticker: Any = None
+
+    def _make_endings(self, reporter: Reporter) -> Endings:
+        return Endings(
+            spool=self._spool,
             reporter=reporter,
-            reactor=reactor,
-            now=now,
-            random=random,
-            emit=emit,
+            reactor=self._reactor,
+            now=self._now,
+            random=self._random,
+            emit=self._emit,
             policy=lambda: self._setup,
             claim=self._holding.claim,
             open_ids=self._holding.ids,
@@ -124,22 +132,20 @@ class Manager:
             volume=self.volume,
             keep=self._holding.keep,
         )
-        self._sweep = Sweep(
-            spool=spool,
-            reactor=reactor,
-            now=now,
+
+    def _make_sweep(self) -> Sweep:
+        return Sweep(
+            spool=self._spool,
+            reactor=self._reactor,
+            now=self._now,
             rules=lambda: self._setup.retry,
             claim=self._holding.claim,
             leases=self._holding.leases,
             withdraw=lambda matches: withdraw(self.schedule, matches),
             untried=lambda lease: self._take_untried(lease, SWEPT),
             withdrawn=lambda lease: self._sort_out(lease, SWEPT),
-            period=heartbeat,
+            period=self._heartbeat,
         )
-        self.look_at_all = self._sweep.again
-        self._stopping = False
-        self._idle: list[Deferred[None]] = []
-        self._ticker: Any = None
 
     # --- IQueue --------------------------------------------------------------------------------------------
 
@@ -309,7 +315,7 @@ class Manager:
                 self._endings.poison.worked(ROUTING)
             parked = []
             for route, recipients in groups:
-                if self._parks(route, recipients):
+                if parks(self.schedule, route, recipients, self._reactor.seconds(), self._setup.active):
                     parked.append((route, recipients))
                 else:
                     self._add_jobs(lease, route, recipients)
@@ -337,14 +343,6 @@ class Manager:
         for start in range(0, len(recipients), most):
             some = tuple(recipients[start : start + most])
             self.schedule.add(Job(Lease(lease.token, lease.message, some, lease.until), route))
-
-    def _parks(self, route: Route, recipients: list[Recipient]) -> bool:
-        """Held, or paused; or led to another destination than they waited for, which can take no more now."""
-        if route.hold or self.schedule.paused(route.destination):
-            return True
-        return recipients[0].destination != route.destination and self.schedule.crowded(
-            route.destination, self._reactor.seconds(), self._setup.active
-        )
 
     # --- one attempt ---------------------------------------------------------------------------------------
 

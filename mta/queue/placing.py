@@ -19,7 +19,7 @@ from mta import events
 from mta.envelope import Destination, Outcome, Recipient, Status
 from mta.interfaces import IMessage, IRouter
 from mta.queue.conclude import failed_at_routing
-from mta.queue.schedule import Job
+from mta.queue.schedule import Job, Schedule
 from mta.queue.setup import Setup
 from mta.reply import MailFailure, failure_reply
 from mta.routing.ask import Answerer, resolve
@@ -91,6 +91,13 @@ async def _in_whose_name(
     asked = answerer.with_others({HeaderQuestion: lambda question: message.header()})
     found = resolve(partial(decide_rewrite, forwarding, message.envelope, recipient, route), facts, asked)
     return found if found is None or isinstance(found, Rewrite) else await found
+
+
+def parks(schedule: Schedule, route: Route, recipients: Sequence[Recipient], seconds: float, active: int) -> bool:
+    """Held, or paused; or led to another destination than they waited for, which can take no more now."""
+    if route.hold or schedule.paused(route.destination):
+        return True
+    return recipients[0].destination != route.destination and schedule.crowded(route.destination, seconds, active)
 
 
 def park(lease: Lease, route: Route, recipients: Sequence[Recipient], now: int) -> Result:

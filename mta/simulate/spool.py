@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -32,7 +32,7 @@ class Done(Deferred[T]):
         result: Any = self.result
         if isinstance(result, Deferred | Failure):
             result = yield from super().__await__()
-        return result  # type: ignore[no-any-return]
+        return cast("T", result)
 
 
 class SimulatedSpool(MemorySpool):

@@ -16,12 +16,12 @@ from typing import Any, Final, Literal
 from zope.interface import implementer
 
 from mta.config.option import Path, Secret, at_least, option
-from mta.interfaces import ITable, Maybe
+from mta.interfaces import ITable
 from mta.plugin import Services, provider
 from mta.routing.tables.optional import missing, package
 from mta.routing.tables.query import KNOWN, MOST_ROWS, joined, parameters
-from mta.routing.tables.remote import Remote, RemoteOptions, Unreachable
-from mta.routing.tables.threads import Crew
+from mta.routing.tables.remote import RemoteOptions, Unreachable
+from mta.routing.tables.threads import ThreadedTable
 
 _PLACE: Final = re.compile(r"\{(\w*)\}")
 
@@ -86,22 +86,12 @@ class LdapTableOptions(RemoteOptions):
 
 @provider("table", "ldap", LdapTableOptions)
 @implementer(ITable)
-class LdapTable:
+class LdapTable(ThreadedTable):
     """See the module's text."""
 
     def __init__(self, options: LdapTableOptions, services: Services) -> None:
         ldap, escape = package("ldap"), package("ldap.filter").escape_filter_chars
-        crew = options.connections
-        self._crew = Crew(services.reactor, lambda: _Worker(options, ldap, escape), crew, services.name)
-        self._remote = Remote(options, services, self._crew.ask)
-
-    def lookup(self, key: str) -> Maybe[str | None]:
-        """See ``ITable``."""
-        return self._remote.lookup(key)
-
-    def close(self) -> None:
-        """Let the threads end, and their connections."""
-        self._crew.close()
+        super().__init__(options, services, lambda: _Worker(options, ldap, escape), options.connections)
 
 
 class _Worker:

@@ -16,12 +16,12 @@ from typing import Any, Final
 from zope.interface import implementer
 
 from mta.config.option import Secret, at_least, option
-from mta.interfaces import ITable, Maybe
+from mta.interfaces import ITable
 from mta.plugin import Services, provider
 from mta.routing.tables.optional import missing, package
 from mta.routing.tables.query import MOST_ROWS, for_psycopg, parameters, value_of, wrong
-from mta.routing.tables.remote import Remote, RemoteOptions, Unreachable
-from mta.routing.tables.threads import Crew
+from mta.routing.tables.remote import RemoteOptions, Unreachable
+from mta.routing.tables.threads import ThreadedTable
 
 #: libpq takes whole seconds, and no less than two.
 _LEAST_CONNECT: Final = 2
@@ -49,21 +49,12 @@ class PostgresqlTableOptions(RemoteOptions):
 
 @provider("table", "postgresql", PostgresqlTableOptions)
 @implementer(ITable)
-class PostgresqlTable:
+class PostgresqlTable(ThreadedTable):
     """See the module's text."""
 
     def __init__(self, options: PostgresqlTableOptions, services: Services) -> None:
         psycopg = package("psycopg")
-        self._crew = Crew(services.reactor, lambda: _Worker(options, psycopg), options.connections, services.name)
-        self._remote = Remote(options, services, self._crew.ask)
-
-    def lookup(self, key: str) -> Maybe[str | None]:
-        """See ``ITable``."""
-        return self._remote.lookup(key)
-
-    def close(self) -> None:
-        """Let the threads end, and their connections."""
-        self._crew.close()
+        super().__init__(options, services, lambda: _Worker(options, psycopg), options.connections)
 
 
 class _Worker:

@@ -18,12 +18,12 @@ from urllib.parse import quote
 from zope.interface import implementer
 
 from mta.config.option import Path, option
-from mta.interfaces import ITable, Maybe
+from mta.interfaces import ITable
 from mta.plugin import Services, provider
 from mta.routing.tables.entries import TableError
 from mta.routing.tables.query import MOST_ROWS, parameters, value_of, wrong
-from mta.routing.tables.remote import Remote, RemoteOptions
-from mta.routing.tables.threads import Crew
+from mta.routing.tables.remote import RemoteOptions
+from mta.routing.tables.threads import ThreadedTable
 
 #: Instructions of SQLite's machine between two looks at the time: well below a millisecond.
 _STEPS: Final = 10_000
@@ -43,14 +43,13 @@ class SqliteTableOptions(RemoteOptions):
 
 @provider("table", "sqlite", SqliteTableOptions)
 @implementer(ITable)
-class SqliteTable:
+class SqliteTable(ThreadedTable):
     """See the module's text."""
 
     file_option: ClassVar = "database"
 
     def __init__(self, options: SqliteTableOptions, services: Services) -> None:
-        self._crew = Crew(services.reactor, lambda: _Worker(options, services.reactor.seconds), 1, services.name)
-        self._remote = Remote(options, services, self._crew.ask)
+        super().__init__(options, services, lambda: _Worker(options, services.reactor.seconds), 1)
 
     @staticmethod
     def examine(options: SqliteTableOptions) -> None:
@@ -68,14 +67,6 @@ class SqliteTable:
                 raise TableError(options.database, 0, str(error)) from error
         except sqlite3.Error as error:
             raise TableError(options.database, 0, str(error)) from error
-
-    def lookup(self, key: str) -> Maybe[str | None]:
-        """See ``ITable``."""
-        return self._remote.lookup(key)
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._crew.close()
 
 
 class _Worker:

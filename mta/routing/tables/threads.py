@@ -19,6 +19,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from mta.interfaces import Maybe
+from mta.plugin import Services
+from mta.routing.tables.remote import Remote, RemoteOptions
+
 
 class Worker(Protocol):
     """What one thread works with; it is made, asked and closed there alone."""
@@ -84,3 +88,19 @@ class Crew:
         self._under_way -= 1
         if not answer.called:
             answer.callback(result)
+
+
+class ThreadedTable:
+    """What the tables have in common whose library blocks: remote ones that a crew asks."""
+
+    def __init__(self, options: RemoteOptions, services: Services, make: Callable[[], Worker], most: int) -> None:
+        self._crew = Crew(services.reactor, make, most, services.name)
+        self._remote = Remote(options, services, self._crew.ask)
+
+    def lookup(self, key: str) -> Maybe[str | None]:
+        """See ``ITable``."""
+        return self._remote.lookup(key)
+
+    def close(self) -> None:
+        """Let the threads end, and their connections."""
+        self._crew.close()

@@ -105,7 +105,7 @@ def read(path: str, parse: Parser[T]) -> Version[T]:
         if Signature.of(os.fstat(file.fileno())) != signature:
             raise TableError(path, 0, "it was changed while it was read")
     version = Version(signature, entries)
-    _known[path, parse] = version  # type: ignore[assignment]
+    _known[path, parse] = version  # type: ignore[assignment]  # as above: under its parser
     return version
 
 
