@@ -66,8 +66,9 @@ from mta.workers.channel import Channel
 from mta.workers.child import EMPTY
 from mta.workers.counts import counted
 from mta.workers.joining import status_text
-from mta.workers.parent import Parent, Start
-from mta.workers.place import ANSWERS, ASKS, COUNTS, LOCK, Place
+from mta.workers.kept import apply
+from mta.workers.parent import KILL_AFTER, Parent, Start
+from mta.workers.place import ANSWERS, ASKS, COUNTS, KEPT, LOCK, Place
 from mta.workers.spools import left_over
 
 install_reactor()
@@ -110,13 +111,13 @@ def makeService(options: Options) -> Service:
     twistd: Any = options.parent or {}
     path, overrides = options["config"], tuple(options.overrides)
     try:
-        log_writer = open_log(configuration, twistd.get("logfile"))
+        log_writer = open_log(configuration, twistd.get("logfile"), twistd.get("uid"), twistd.get("gid"))
         left = left_over(configuration.state, configuration.workers)
     except (CannotStart, OSError) as error:
         raise SystemExit(f"mta: {error}") from None
-    if configuration.workers == 1 and not left:
-        return MailService(path, overrides, configuration, log_writer)
     start = Start(path=path, overrides=overrides, configuration=configuration, log=log_writer, left_over=left)
+    if start.alone:
+        return MailService(path, overrides, configuration, log_writer)
     return Parent(start, reactor=reactor, now=now_ms, stop_time=STOP_TIME)
 
 
@@ -124,12 +125,12 @@ def run_worker(place: str, path: str, logfile: str, *overrides: str) -> int:
     """``python -m mta.service``: what the parent starts.  Returns the exit status."""
     reactor.seconds = time.monotonic
     # One line is one write: others write to the same place.
-    for descriptor in (ANSWERS, LOCK, COUNTS):
+    for descriptor in (ANSWERS, LOCK, COUNTS, KEPT):
         os.set_inheritable(descriptor, False)  # programs that are run here must not keep the state locked
     whole: Any = FileIO(2, "w", closefd=False)
     sys.stderr = TextIOWrapper(whole, "utf-8", "backslashreplace", write_through=True)
     try:
-        configuration = load(path, overrides)
+        configuration = apply(KEPT, load(path, overrides))
         log_writer = open_log(configuration, logfile or "-")
         globalLogBeginner.beginLoggingTo([log_writer], redirectStandardIO=False)
         service = MailService(path, overrides, configuration, log_writer, Place.read(place))
@@ -168,7 +169,7 @@ class MailService(Service):
         self._factories: dict[str, SmtpFactory] = {}
         self._threads = ThreadPool(0, DISK_THREADS, "disk")
         self._watchdog = Watchdog(reactor, time.monotonic, emit)
-        self._refusals = Refusals(configuration.state, now=now_ms, call_later=reactor.callLater, worker=place.number)
+        self._refusals = Refusals(configuration.state, now=now_ms, call_later=reactor.callLater, place=place)
         self._started = 0.0
         self._purging: Any = None
         self._log = log_writer
@@ -370,6 +371,7 @@ class MailService(Service):
 
     def _parent_gone(self) -> None:
         if self.running:
+            signal.alarm(round(STOP_TIME + KILL_AFTER))  # nobody is there any more who would end a stop that hangs
             reactor.stop()
 
     def _install_signals(self) -> None:

@@ -1,18 +1,21 @@
 """What a start of the service consists of, whether it is one process (mta/service.py) or several (mta/workers/).
 
 Contract: everything either succeeds or raises ``CannotStart`` with one sentence that says what to do; ``give_up`` ends
-the process with it.
+the process with it, ``give_up_late`` where the reactor runs already; both with status 1.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
+import pwd
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -64,18 +67,79 @@ def give_up(why: str, writer: LogWriter) -> NoReturn:
     raise SystemExit(f"mta: {why}") from None
 
 
-def open_log(configuration: Configuration, logfile: str | None) -> LogWriter:
-    """The log; ``logfile`` is what twistd was told.  Raises ``CannotStart``."""
+def give_up_late(reactor: Any, why: str, writer: LogWriter) -> None:
+    """End a start that went wrong when the reactor ran already.  Twisted has no status for that but a signal's."""
+    log.error("the service cannot start: {why}", why=why)
+    writer.flush()
+    if writer.path:
+        print(f"mta: {why}", file=sys.__stderr__)
+    atexit.register(_status_one)
+    reactor.stop()
+
+
+def _status_one() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(1)
+
+
+def open_log(
+    configuration: Configuration, logfile: str | None, uid: int | None = None, gid: int | None = None
+) -> LogWriter:
+    """The log; ``logfile`` is what twistd was told, and whom the service is going to be: the file is made for that user
+    and opened with its rights, since it is opened again later.  Raises ``CannotStart``."""
     if logfile is None:
         logfile = configuration.log.file or ""
     elif logfile == "-":  # as twistd has it
         logfile = ""
     try:
-        return LogWriter(logfile, configuration.log.level == "debug", configuration.log.format == "json")
+        if not logfile or uid is None or os.geteuid() != 0:
+            return LogWriter(logfile, configuration.log.level == "debug", configuration.log.format == "json")
+        gid = pwd.getpwuid(uid).pw_gid if gid is None else gid
+        _make_log(logfile, uid, gid)
+        with _rights_of(uid, gid):
+            return LogWriter(logfile, configuration.log.level == "debug", configuration.log.format == "json")
+    except KeyError:
+        raise CannotStart(f"the user {uid} that the service is to have is unknown here; name a --gid too") from None
     except OSError as error:
         folder = os.path.dirname(logfile)
         hint = "" if os.path.isdir(folder) else f"; make the folder {folder}, for the user that the service has"
+        if not hint and isinstance(error, PermissionError) and uid is not None:
+            hint = f"; run: chown {uid} {logfile}, and see that this user may look into {folder}"
         raise CannotStart(f"the log cannot be opened: {error}{hint}") from None
+
+
+def _make_log(path: str, uid: int, gid: int) -> None:
+    """Where there is none.  The folder may be the user's: no link of theirs is followed with our rights."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    except FileExistsError:
+        return
+    try:
+        os.fchown(descriptor, uid, gid)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _rights_of(uid: int, gid: int) -> Iterator[None]:
+    """For a moment, as twistd will have them for good."""
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+        theirs = os.getgrouplist(name, gid)
+    except KeyError:
+        theirs = [gid]
+    os.setgroups(theirs)
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def bind(reactor: Any, name: str, endpoint: str, factory: IProtocolFactory) -> Any:

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from typing import Any, Final, TextIO
@@ -133,7 +134,8 @@ class LogWriter:
             whole: Any = open(self.path, "ab", buffering=0)  # noqa: SIM115  # lives as long as the log
             # What is written together is one write: the lines of several processes do not mix.
             old, self._file = self._file, TextIOWrapper(whole, "utf-8", "backslashreplace", write_through=True)
-            os.chmod(self.path, 0o640)
+            with suppress(PermissionError):  # the file of another who lets us write: its mode is theirs
+                os.chmod(self.path, 0o640)
             if old is not sys.stderr:
                 old.close()
 

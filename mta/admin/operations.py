@@ -118,10 +118,11 @@ class Operations(Pausing):
         assert isinstance(address, str)
         hashed = known_hash(address, self._state)
         messages = await self._spool.erase(address, hashed)
-        if self._refusals is not None:
-            self._refusals.flush()
         try:
-            refused = erase_refused(self._state, address, hashed)
+            if self._refusals is not None:
+                refused = self._refusals.erase(address, hashed)
+            else:
+                refused = erase_refused(self._state, address, hashed)
         except OSError as error:
             raise ControlError(f"not erased from what is known of refused mail: {error}") from None
         self._emit(events.ERASED(records=messages, by=by), "")

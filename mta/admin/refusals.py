@@ -5,6 +5,7 @@ What it is: ``Refusals`` writes the events that refuse something as lines of JSO
 Contract: addresses are written as ``privacy.addresses`` says, which is in the name of a file; those of another way of
 writing are removed.  Of the two files of a worker, ``N-full`` and ``N-full.old``, none has a line older than
 ``privacy.history``, once ``tidy`` has been called.  Nothing here can hinder mail.
+Each file is changed by one process: its worker, or the first where there is no such worker any more.
 How it fails: what cannot be written is dropped: the log has it too.  A line that cannot be read is passed over.
 Limits: half of ``privacy.refused`` a file; ``MOST_OF_ONE`` lines an hour of one client (a /64 of IPv6), so that one who
 tries a dictionary does not push out all others; ``MOST_WAITING`` lines in memory.
@@ -26,6 +27,7 @@ from mta.admin.logfile import named
 from mta.events import Event
 from mta.spool.masking import Mask, masked
 from mta.spool.settle import mailbox
+from mta.workers.place import Place
 
 FOLDER: Final = "refused"
 MOST_OF_ONE: Final = 100
@@ -35,6 +37,8 @@ MOST_CLIENTS: Final = 20_000
 #: Seconds for which lines may wait to be written together.
 DELAY: Final = 0.1
 _HOUR: Final = 3_600_000
+#: One process is the whole service.
+ALONE: Final = Place()
 #: Octets of a file that are read at most, whatever wrote it.
 _MOST_READ: Final = 256 << 20
 
@@ -57,10 +61,10 @@ class Refusals:
     """See the module's text.  Nothing is kept before ``configure``."""
 
     def __init__(
-        self, state: str, *, now: Callable[[], int], call_later: Callable[..., Any] | None = None, worker: int = 0
+        self, state: str, *, now: Callable[[], int], call_later: Callable[..., Any] | None = None, place: Place = ALONE
     ) -> None:
         self._state = state
-        self._worker = worker
+        self._place = place
         self._now = now
         self._call_later = call_later
         self._mask: Mask | None = None
@@ -72,7 +76,7 @@ class Refusals:
         self._hour = 0
 
     def _name(self, mode: str) -> None:
-        self._file = Path(self._state) / FOLDER / f"{self._worker}-{mode}"
+        self._file = Path(self._state) / FOLDER / f"{self._place.number}-{mode}"
         self._old = self._file.with_suffix(".old")
 
     def configure(self, mode: str, mask: Mask | None, size: int, history: int) -> None:
@@ -82,7 +86,7 @@ class Refusals:
         self._mask, self._size, self._history = mask, size, history
         try:
             for path in refused_files(self._state):
-                if path.stem != self._file.name and path.name.startswith(f"{self._worker}-"):
+                if self._mine(path) and path.stem.partition("-")[2] != mode:
                     path.unlink(missing_ok=True)
         except OSError:
             pass  # told where it is read
@@ -127,6 +131,17 @@ class Refusals:
                 os.replace(self._file, self._old)
         except OSError:
             pass  # a full disk, or one that is gone: mail goes on without this
+
+    def _mine(self, path: Path) -> bool:
+        """Does no other process change this file?  Those of workers that there are no longer are the first's."""
+        number, place = path.name.partition("-")[0], self._place
+        whose = int(number) if number.isdigit() else 0
+        return place.number == (whose if whose < place.workers else 0)
+
+    def erase(self, address: str, hashed: str) -> int:
+        """As ``erase_refused``, in the files of this process: the others do theirs."""
+        self.flush()
+        return erase_refused(self._state, address, hashed, self._mine)
 
     def tidy(self) -> None:
         """Let go of what is older than the history, or no longer to be kept."""
@@ -230,11 +245,12 @@ def _addresses(args: Mapping[str, Any]) -> Iterator[str]:
             yield word.rpartition("<")[2].partition(">")[0] if "<" in word else word.partition(":")[2]
 
 
-def erase_refused(state: str, address: str, hashed: str) -> int:
-    """Take out the lines that name an address, or its hash; how many.  Raises ``OSError``."""
+def erase_refused(state: str, address: str, hashed: str, mine: Callable[[Path], bool] | None = None) -> int:
+    """Take out the lines that name an address, or its hash; how many.  Raises ``OSError``.  ``mine``: in which files,
+    as long as others write."""
     forms = [mailbox(address), *([hashed] if hashed else [])]
     count = 0
-    for path in refused_files(state):
+    for path in filter(mine, refused_files(state)):
         lines = path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if not any(named(form, _text(line)) for form in forms)]
         if len(kept) < len(lines):

@@ -26,7 +26,8 @@ class CommandOptions(ProgramOptions):
     folders: tuple[Path, ...] = option(
         (),
         doc="The folders below which `/file` targets may lie. Files are written by the user that the service has, "
-        "which may not be root; a path that ends in `/` is a Maildir. Without any there are no files but /dev/null.",
+        "which may not be root; a path that ends in `/` is a Maildir, and takes folders that nobody but root and that "
+        "user may write to. Without any there are no files but /dev/null.",
         example='["/var/mail/archive"]',
     )
     concurrency: int = option(4, doc="How many commands run at once.", unit="programs", check=at_least(1))

@@ -7,8 +7,9 @@ Secrets do not enter it: it is stored with each message, and must not help to gu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from mta.config.schema import Configuration
 
@@ -30,16 +31,19 @@ def changed_needing_restart(old: Configuration, new: Configuration) -> tuple[str
 
 def keep_running(old: Configuration, new: Configuration) -> Configuration:
     """The new configuration, with what needs a restart as it was: what a reload puts in force."""
-    kept = replace(
-        new,
-        hostname=old.hostname,
-        state=old.state,
-        workers=old.workers,
-        listen=old.listen,
-        dns=old.dns,
-        queue=replace(new.queue, reserve=old.queue.reserve),
-        log=old.log,
-    )
+    return with_start(at_start(old), new)
+
+
+def at_start(configuration: Configuration) -> dict[str, Any]:
+    """What needs a restart, by key path."""
+    return {key: _get(configuration, key) for key in NEED_RESTART}
+
+
+def with_start(values: Mapping[str, Any], new: Configuration) -> Configuration:
+    """The new configuration with these values of ``at_start``."""
+    plain = dict(values)
+    queue = replace(new.queue, reserve=plain.pop("queue.reserve"))
+    kept = replace(new, queue=queue, **plain)
     return replace(kept, fingerprint=fingerprint(kept))
 
 

@@ -7,11 +7,16 @@ the start can tell (``mta.config.programs``).
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from collections.abc import Iterator
+from typing import Final
 
 from mta.config.option import Duration, Options, Path, Size, at_least, option
 from mta.delivery.pipe_argv import check_environment
+
+#: Of every program's environment.
+FIXED: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "SHELL": "/bin/sh"}
 
 
 def user_id(name: str) -> int:
@@ -71,6 +76,24 @@ class ProgramOptions(Options):
         unit="processes",
         check=at_least(0),
     )
+
+    def fixed_variables(self) -> dict[str, str]:
+        """What of the environment is the same for all messages."""
+        try:
+            entry = pwd.getpwnam(self.user) if self.user else pwd.getpwuid(os.geteuid())
+            home, user = entry.pw_dir, entry.pw_name
+        except KeyError:
+            home, user = self.folder, self.user or str(os.geteuid())
+        given = (one.partition("=") for one in self.environment)
+        return {**FIXED, "HOME": home, "USER": user, "LOGNAME": user, **{key: value for key, _, value in given}}
+
+    def limits(self) -> dict[str, int]:
+        """As ``mta.delivery.launch`` has them: those that there are."""
+        found = {"memory": self.memory, "file_size": self.file_size, "processes": self.processes}
+        limits: dict[str, int] = {key: number for key, number in found.items() if number}
+        if self.cpu_time:
+            limits["cpu_time"] = max(1, round(self.cpu_time))
+        return limits
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
         """See ``Options``."""

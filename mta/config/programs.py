@@ -1,38 +1,32 @@
 """As whom programs run by a configuration, and what the helper is started for (docs/decisions/helper.rst).
 
-Contract: ``grants`` are the users and programs that the configuration names, with the keys that do; ``wrong_users`` are
-problems of those that a service with this user id cannot become, ``wrong_programs`` of programs that cannot be run or
-that anybody may write.
+Contract: ``grants`` are the users and programs that the configuration names, and how they run, with the sections that
+do; ``wrong_users`` are problems of those that a service with this user id cannot become, ``wrong_programs`` of programs
+that cannot be run or that anybody may write.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from mta.config.files import unsafe
 from mta.config.program_options import ProgramOptions, user_id
 from mta.config.schema import Configuration
 from mta.config.tree import key_path
-
-
-class Grant(NamedTuple):
-    """A program that may be started as a user.  ``group`` is "" for the user's own."""
-
-    user: str
-    group: str
-    program: str
+from mta.delivery.launch import Grant
 
 
 def grants(configuration: Configuration) -> dict[Grant, str]:
-    """Each with the key path of its user."""
-    return {
-        Grant(options.user, options.group or "", program): f"{path}.user"
-        for path, options, programs in _sections(configuration)
-        if options.user is not None
-        for program in programs
-    }
+    """Each with the key path of its section."""
+    found = {}
+    for path, options, programs in _sections(configuration):
+        if options.user is not None:
+            fixed = tuple(sorted(options.fixed_variables().items()))
+            limits = tuple(sorted(options.limits().items()))
+            for program in programs:
+                found[Grant(options.user, options.group or "", program, fixed, options.folder, limits)] = path
+    return found
 
 
 def _sections(configuration: Configuration) -> Iterator[tuple[str, ProgramOptions, tuple[str, ...]]]:
@@ -68,7 +62,11 @@ def wrong_users(configuration: Configuration, euid: int) -> Iterator[tuple[str, 
     for grant, path in grants(configuration).items():
         if needs_helper(grant, euid) and configuration.workers > 1:
             what = f"{grant.program} is to run as {grant.user}, and workers have no helper that could start it"
-            yield path, what, "leave it out, or write workers = 1"
+            yield f"{path}.user", what, "leave it out, or write workers = 1"
         elif euid != 0 and needs_helper(grant, euid):
             what = f"only root can start {grant.program} as {grant.user}"
-            yield path, what, "leave it out, or have root start the service, which then gives that up: twistd --uid"
+            yield (
+                f"{path}.user",
+                what,
+                "leave it out, or have root start the service, which then gives that up: twistd --uid",
+            )

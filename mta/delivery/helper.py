@@ -1,8 +1,8 @@
 """Starts programs: as the service's own user, or by the helper as another one (``mta.delivery.launch``).
 
 What it is: ``start`` runs the helper, before the service gives its rights up; ``launch`` starts a program.
-Contract: as ``mta.delivery.running``.  ``grants`` are the (user, group, program) that the helper was started for; they
-never change, since nothing that runs later may add to them.
+Contract: as ``mta.delivery.running``.  ``grants`` are what the helper was started for; they never change, since nothing
+that runs later may add to them.
 How it fails: without the helper, or for what it was not started for, a run is ``refused`` with what to do.  A helper
 that has ended cannot come back without a restart of the service: it takes root.
 Limits: descriptors of a run are kept until the helper has answered.
@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from zope.interface import implementer
 from mta.config.program_options import user_id
 from mta.config.programs import grants, needs_helper, wrong_users
 from mta.config.schema import Configuration
-from mta.delivery.launch import MOST_FRAME
+from mta.delivery.launch import MOST_FRAME, Grant, lacking
 from mta.delivery.running import INTERPRETER, Program, Run, launch_own
 
 log = Logger()
@@ -48,7 +48,7 @@ class Launcher:
         self._euid = euid
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
-        self.grants: frozenset[tuple[str, str, str]] = frozenset()
+        self.grants: tuple[Grant, ...] = ()
 
     def prepare(self, configuration: Configuration) -> None:
         """Run the helper, where a configuration needs it.  Raises ``OSError``, and ``ValueError`` where it would be of
@@ -61,26 +61,33 @@ class Launcher:
             self.start(needed)
 
     def lacks(self, configuration: Configuration) -> list[str]:
-        """The keys of users and programs that the helper was not started for."""
-        euid, found = self._euid(), grants(configuration)
-        return sorted({path for grant, path in found.items() if needs_helper(grant, euid) and grant not in self.grants})
+        """The keys of what the helper was not started for."""
+        euid, found = self._euid(), set()
+        for grant, path in grants(configuration).items():
+            if needs_helper(grant, euid):
+                wanted = dict(grant.environment), grant.folder, dict(grant.limits)
+                found |= {f"{path}.{key}" for key, _ in lacking(self.grants, grant[:3], *wanted)}
+        return sorted(found)
 
-    def start(self, grants: Collection[tuple[str, str, str]]) -> None:
+    def start(self, grants: Iterable[Grant]) -> None:
         """Run it as the user that we are, who must be root; once.  Raises ``OSError``."""
+        self.grants = tuple(grants)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
-            arguments = [*INTERPRETER, "serve", str(theirs.fileno()), json.dumps(sorted(grants))]
             self._process = subprocess.Popen(  # noqa: S603  # our own script
-                arguments,
+                [*INTERPRETER, "serve", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env={},
                 cwd="/",
                 start_new_session=True,
             )
-            self.grants = frozenset(grants)
+            # Not on its command line, which everybody can read: the environment may hold what nobody else is to know.
+            assert self._process.stdin is not None
+            with self._process.stdin as pipe:
+                pipe.write(json.dumps(self.grants).encode("ascii"))
             self._link = Link(self._ended)
             factory: Any = Factory.forProtocol(lambda: self._link)
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
@@ -109,7 +116,7 @@ class Launcher:
             run.refused("the service runs as root, and no user is named for the program; write user")
         elif not program.user or (not program.group and user_id(program.user) == euid):
             launch_own(self._reactor, program, run)
-        elif (program.user, program.group, program.argv[0]) not in self.grants:
+        elif (program.user, program.group, program.argv[0]) not in {grant[:3] for grant in self.grants}:
             run.refused(
                 f"the helper was not started for {program.argv[0]} as {program.user}: the service has to be started "
                 "by root, and again after this was added to the configuration"

@@ -1,11 +1,13 @@
 """Between the service and the programs that it runs: a script of its own, with nothing but the standard library.
 
-What it is: ``launch.py exec SPEC`` confines itself and becomes the program; ``launch.py serve FD GRANTS`` is the helper
-that stays root when the service gives its rights up, and starts programs as other users (docs/decisions/helper.rst).
+What it is: ``launch.py exec SPEC`` confines itself and becomes the program; ``launch.py serve FD`` is the helper that
+stays root when the service gives its rights up, and starts programs as other users (docs/decisions/helper.rst).
 The other end is ``mta.delivery.running`` and ``mta.delivery.helper``.
-Contract of the helper: it starts what ``GRANTS`` lists, user, group and program, and nothing else, whatever it is
-asked; the list comes with its command line and never changes.  It never starts anything as root.  Frames on its socket
-are a length of four octets and JSON; with a ``run`` two descriptors come: the program's standard input, and its output.
+Contract of the helper: it starts what a ``Grant`` lists, user, group and program, in its folder, with its variables and
+no wider limits, and nothing else, whatever it is asked.  Of a request it takes the arguments, and the variables that
+are ``MESSAGE_NAMES``.  The list is read from its standard input before anything else, and never changes.  It never
+starts anything as root.  Frames on its socket are a length of four octets and JSON; with a ``run`` two descriptors
+come: the program's standard input, and its output.
 A program has a session of its own, the user's groups, umask 077, limits, no way to new privileges, and no descriptor
 beside 0, 1 and 2.  What is left in its process group when it ends is killed.
 How it fails: what hinders a program's start is written to its output, and it ends with 127.  When the service is gone
@@ -26,11 +28,16 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 MOST_FRAME: Final = 1 << 20
 CANNOT_START: Final = 127
+#: The variables that a message sets (``mta.delivery.pipe_argv``).  All others are the configuration's: who could choose
+#: them, as LD_PRELOAD or BASH_ENV, could have any code run.
+MESSAGE_NAMES: Final = frozenset(
+    {"SENDER", "DOMAIN", "MTA_ID", "MTA_KEY", "RECIPIENT", "ORIGINAL_RECIPIENT", "LOCAL", "EXTENSION"}
+)
 STARTS: Final = 3  # of the exec form: an octet comes here when all is done but to run the program
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -43,6 +50,49 @@ _LIMITS: Final = {
 #: What any program expects; the service has raised its own.
 _DESCRIPTORS: Final = 1024
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Grant(NamedTuple):
+    """A program that may be started as a user, and how.  ``group`` is "" for the user's own."""
+
+    user: str
+    group: str
+    program: str
+    environment: tuple[tuple[str, str], ...] = ()  # what is the same for all messages
+    folder: str = "/"
+    limits: tuple[tuple[str, int], ...] = ()
+
+    def lacks(self, environment: Mapping[str, str], folder: str, limits: Mapping[str, int]) -> list[tuple[str, str]]:
+        """What is not granted: the option that would grant it, and what it is."""
+        fixed, widest = dict(self.environment), dict(self.limits)
+        names = {name for name, value in fixed.items() if environment.get(name) != value}
+        names |= {name for name, value in environment.items() if name not in fixed and not _of_message(name, value)}
+        found = [("environment", name) for name in sorted(names)]
+        if folder != self.folder:
+            found.append(("folder", f"the folder {folder}"))
+        # Below zero is RLIM_INFINITY.
+        wide = {name for name, most in widest.items() if not 0 <= limits.get(name, -1) <= most}
+        wide |= {name for name, number in limits.items() if name not in _LIMITS or number < 0}
+        return found + [(name, name) for name in sorted(wide)]
+
+
+def _of_message(name: str, value: object) -> bool:
+    return name in MESSAGE_NAMES and isinstance(value, str) and "\0" not in value
+
+
+def lacking(
+    grants: Iterable[Grant],
+    key: tuple[str, str, str],
+    environment: Mapping[str, str],
+    folder: str,
+    limits: Mapping[str, int],
+) -> list[tuple[str, str]]:
+    """As ``Grant.lacks``, of the nearest of these that are for this user, group and program.
+
+    Each is for itself: the variables of one section of the configuration never come with the folder of another.
+    """
+    found = [grant.lacks(environment, folder, limits) for grant in grants if grant[:3] == key]
+    return min(found, key=len, default=[("user", f"{key[2]} as {key[0]}")])
 
 
 class Account(NamedTuple):
@@ -130,9 +180,10 @@ class Refused(Exception):
 class Server:
     """The helper's loop; see the module's text."""
 
-    def __init__(self, sock: socket.socket, grants: Sequence[Sequence[str]]) -> None:
+    def __init__(self, sock: socket.socket, grants: Sequence[Grant]) -> None:
         self._socket = sock
-        self._grants = {(user, group, program): account(user, group) for user, group, program in grants}
+        self._grants = grants
+        self._accounts = {(grant.user, grant.group): account(grant.user, grant.group) for grant in grants}
         self._running: dict[int, int] = {}  # pids by the number of the run
         self._octets = b""
         self._descriptors: list[int] = []
@@ -190,9 +241,9 @@ class Server:
 
     def _start(self, request: Mapping[str, Any], ends: Sequence[int]) -> None:
         key = (request["user"], request["group"], request["argv"][0])
-        who = self._grants.get(key)
-        if who is None:
-            raise Refused(f"the helper was not started for {key[2]} as {key[0]}; restart the service")
+        if lacks := lacking(self._grants, key, request["environment"], request["folder"], request["limits"]):
+            raise Refused(f"the helper was not started with {lacks[0][1]}; restart the service")
+        who = self._accounts[key[:2]]
         stdin, output = ends
         helper = os.getpid()
         pid = os.fork()
@@ -247,7 +298,7 @@ def main(arguments: Sequence[str]) -> None:
     sock = socket.socket(fileno=int(arguments[1]))
     sock.setblocking(True)
     sock.set_inheritable(False)
-    Server(sock, json.loads(arguments[2])).run()
+    Server(sock, [Grant(*one) for one in json.load(sys.stdin)]).run()
 
 
 if __name__ == "__main__":

@@ -102,15 +102,9 @@ def _filled(argument: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else match[0][0], argument)
 
 
-def variables(batch: Batch, recipients: Sequence[Mapping[str, str]], home: str, user: str) -> dict[str, str]:
-    """The environment, built from nothing; what is a recipient's own is there for a single one."""
+def variables(batch: Batch, recipients: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What of the environment a message sets, ``launch.MESSAGE_NAMES``; a recipient's own is there for a single one."""
     made = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "SHELL": "/bin/sh",
-        "HOME": home,
-        "USER": user,
-        "LOGNAME": user,
         "SENDER": recipients[0]["sender"],
         "DOMAIN": recipients[0]["domain"],
         "MTA_ID": recipients[0]["id"],

@@ -5,6 +5,8 @@ says which programs and folders may be reached, and as whom a program runs.
 Contract: a program that is not in ``commands.programs`` is never run, and a file outside of ``commands.folders`` never
 written, whatever an alias says and whatever links there are; no shell reads a command, and nothing is done as root.  A
 path that ends with "/" is a Maildir, any other an mbox file (``mta.delivery.mbox_store``); /dev/null takes everything.
+What lies above an mbox file is held open while it is written.  A Maildir takes many steps by path, so all between the
+folder of the list and it must be such that nobody but root and the service's user can put a link there.
 How it fails: as ``mta.delivery.programs``; a command or file that is not allowed (any more), or that cannot be written,
 waits with the reason, scope recipient: it is a matter of the configuration.
 Limits: the lock of an mbox file is tried ``LOCK_TRIES`` times in as many seconds.
@@ -15,7 +17,9 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import stat
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -113,28 +117,48 @@ class Files:
             return
         # What is checked is what is opened: a link that is put in the folder's place after this leads nowhere.
         folder = _folder(path)
-        if why := self._forbidden(path, folder):
+        place = os.path.join(folder, os.path.basename(path.rstrip("/")))
+        if why := self._forbidden(path, folder, place):
             _refuse(batch, _NOT_ALLOWED, why)
         elif path.endswith("/"):
-            await Maildir(MaildirOptions(path=Path(path.rstrip("/")), line_ends="lf"), self._services).deliver(batch)
+            await Maildir(MaildirOptions(path=Path(place), line_ends="lf"), self._services).deliver(batch)
         else:
-            await self._alone(batch, os.path.join(folder, os.path.basename(path)))
+            await self._alone(batch, place)
 
     async def stop(self, deadline: float) -> None:
         """What runs ends by itself soon."""
 
-    def _forbidden(self, path: str, above: str) -> str:
+    def _forbidden(self, path: str, above: str, place: str) -> str:
         """Why the file may not be written, or ""."""
         if self._euid() == 0:
             return "the service runs as root, and files are not written as root"
-        if set(path) & set("{}\0"):
+        if set(path + place) & set("{}\0"):
             return "the path has a character that none may have"
-        for folder in self._folders:
-            if os.path.commonpath((above, os.path.realpath(folder))) == os.path.realpath(folder):
+        for folder in [os.path.realpath(one) for one in self._folders]:
+            if os.path.commonpath((above, folder)) == folder:
                 if os.path.normpath(path) != (path.rstrip("/") or "/"):
                     return "write the path without . and .."
-                return f"{path} is a link" if path.endswith("/") and os.path.islink(path.rstrip("/")) else ""
+                return self._exposed(folder, place) if path.endswith("/") else ""
         return f"{path} lies in none of commands.folders"
+
+    def _exposed(self, top: str, place: str) -> str:
+        """Where others could put a link on the way from ``top`` into the Maildir, or "".
+
+        What is not there yet is made by us, in a folder where nobody else can be quicker.
+        """
+        way = accumulate(os.path.relpath(place, top).split("/"), os.path.join, initial=top)
+        for one in (*way, *(os.path.join(place, part) for part in ("tmp", "new", "cur"))):
+            try:
+                status = os.lstat(one)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                return str(error)
+            if stat.S_ISLNK(status.st_mode):
+                return f"{one} is a link"
+            if status.st_uid not in {0, self._euid()} or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return f"others than root and the service's user can write to {one}; run: chmod go-w {one}"
+        return ""
 
     # --- mbox files ----------------------------------------------------------------------------------------
 

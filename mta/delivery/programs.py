@@ -9,8 +9,6 @@ deferred, scope message; so is a delivery that is cancelled.  Whatever a program
 
 from __future__ import annotations
 
-import os
-import pwd
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import DeferredSemaphore
@@ -49,10 +47,7 @@ class Programs:
         self._services = services
         self._places = DeferredSemaphore(concurrency)
         self._form = form
-        limits = {key: getattr(options, key) for key in ("memory", "file_size", "processes")}
-        self._limits: dict[str, int] = {key: number for key, number in limits.items() if number}
-        if options.cpu_time:
-            self._limits["cpu_time"] = max(1, round(options.cpu_time))
+        self._limits = options.limits()
         self._runs: set[Run] = set()
         self._deliveries = UnderWay()
         self._closed = False
@@ -124,15 +119,7 @@ class Programs:
 
     def _program(self, batch: Batch, template: tuple[str, ...], recipients: list[dict[str, str]]) -> Program:
         options = self._options
-        try:
-            entry = pwd.getpwnam(options.user) if options.user else pwd.getpwuid(os.geteuid())
-            home, user = entry.pw_dir, entry.pw_name
-        except KeyError:
-            home, user = options.folder, options.user or str(os.geteuid())
-        environment = variables(batch, recipients, home, user)
-        for one in options.environment:
-            key, _, value = one.partition("=")
-            environment[key] = value
+        environment = {**variables(batch, recipients), **options.fixed_variables()}
         argv = arguments(template, recipients)
         return Program(argv, environment, options.folder, self._limits, options.user or "", options.group or "")
 

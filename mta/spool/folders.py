@@ -54,16 +54,27 @@ class Folders:
         except OSError as error:
             raise SpoolUnusable(f"cannot make the spool at {error.filename}: {error.strerror}") from error
 
+    def expect(self) -> None:
+        """Before another process opens it: make folders that are missing, and check what is there."""
+        self.make()
+        if os.path.lexists(self.database):
+            self.check()
+        else:
+            self._check_folders()
+
     def check(self) -> None:
         """Refuse what is unsafe.  Raises ``SpoolUnusable``, also when there is no spool."""
-        _check_state(self.state)
-        for folder in (self.spool, self.root, self.body):
-            _check(folder, stat.S_ISDIR, "a folder")
+        self._check_folders()
         _check(self.database, stat.S_ISREG, "a plain file")
         for suffix in ("-wal", "-shm", "-journal"):
             beside = self.database.with_name(DATABASE + suffix)
             if beside.is_symlink() or beside.exists():
                 _check(beside, stat.S_ISREG, "a plain file")
+
+    def _check_folders(self) -> None:
+        _check_state(self.state)
+        for folder in (self.spool, self.root, self.body):
+            _check(folder, stat.S_ISDIR, "a folder")
 
 
 def _make_folder(folder: Path) -> None:

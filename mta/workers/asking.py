@@ -110,14 +110,20 @@ class Asking:
     async def pause(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         """See ``Pausing``: the file is the parent's, the workers read it again."""
         answer = await self._pausing.pause(request, by)
-        await self._all("reread-pauses", {}, by)
+        await self._reread("the pause", by)
         return answer
 
     async def resume(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         """See ``Operations``."""
         answer = await self._pausing.resume(request, by)
-        await self._all("reread-pauses", {}, by)
+        await self._reread("the end of the pause", by)
         return answer
+
+    async def _reread(self, what: str, by: str) -> None:
+        _, bad = await self._all("reread-pauses", {}, by)
+        # One that is down reads the file when it starts.
+        if wrong := [error for error in bad if not isinstance(error, WorkerDown)]:
+            raise ControlError(f"{what} is kept, but not all workers know of it: {_text(wrong)}; say it again")
 
     async def reload(self, request: Mapping[str, Any], by: str) -> str:
         """See the module's text."""

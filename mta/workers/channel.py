@@ -2,7 +2,8 @@
 
 Contract: one JSON object a line each way.  A request is one of the control socket (mta/admin/control.py) with its
 number ``n`` and ``by``, who asks; its answer has the same number.  ``tell`` says something that was not asked for,
-without one. When the parent is gone, however it went, ``gone`` is called.
+without one.  ``alive`` is answered here: the sign of life that child.py asks for.  When the parent is gone, however it
+went, ``gone`` is called.
 Limits: the parent is believed; it is the same program.
 """
 
@@ -26,7 +27,7 @@ class Channel(Protocol):
     """See the module's text.  It is given to ``StandardIO``."""
 
     def __init__(self, handlers: Mapping[str, Handler], gone: Callable[[], None]) -> None:
-        self._handlers = handlers
+        self._handlers = {**handlers, "alive": _alive}
         self._gone = gone
         self._parts: list[bytes] = []
 
@@ -61,6 +62,10 @@ class Channel(Protocol):
     def _leave(self) -> None:
         gone, self._gone = self._gone, _nothing
         gone()
+
+
+async def _alive(request: Mapping[str, Any], by: str) -> str:
+    return "yes"
 
 
 def _nothing() -> None:

@@ -3,10 +3,13 @@
 What it is: ``Child`` runs the same command again and again.  It is *down* from its start until it says that it is
 ready, and from its death to the next start.
 Contract: ``ask`` fires with the answer, or fails with ``ControlError``: also when the worker dies meanwhile or is
-silent. A worker that dies is started again after a wait that doubles from ``FIRST`` to ``LONGEST`` seconds, and begins
-anew once one has been ready for ``LONGEST`` seconds.  One that ends with ``EMPTY`` has nothing left to do and stays
-away.
+silent.  One that is ready is asked for a sign of life every ``LOOK`` seconds, and killed when ``SILENT`` such questions
+in a row brought none: its loop does not end.  (Questions are counted, not seconds: a parent that was stopped itself
+blames nobody.)  A worker that dies is started again after a wait that doubles from ``FIRST`` to ``LONGEST`` seconds,
+and begins anew once one has been ready for ``LONGEST`` seconds.  One that ends with ``EMPTY`` has nothing left to do
+and stays away.
 How it fails: each death is an event; ``trouble`` says it as long as the worker is down.
+Limits: a worker that is not ready yet may take as long as its spool needs.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from mta.workers.place import ANSWERS
 
 FIRST: Final = 0.25
 LONGEST: Final = 60.0
+#: Seconds between two questions for a sign of life, and how many of them may stay without an answer.
+LOOK: Final = 10.0
+SILENT: Final = 6
 #: The exit status of a worker that was to empty a spool, and has.
 EMPTY: Final = 75
 
@@ -67,6 +73,8 @@ class Child(ProcessProtocol):
         self._wait = FIRST
         self._next: Any = None
         self._since = 0.0
+        self._look: Any = None
+        self._silent = 0
         self._ended: list[Deferred[None]] = []
         self._how = "it is being started"
         self._said = ""  # by itself, of why it ended
@@ -75,6 +83,11 @@ class Child(ProcessProtocol):
     def pid(self) -> int:
         """Its process; 0: there is none."""
         return (self._process.pid or 0) if self._process is not None else 0
+
+    @property
+    def failed(self) -> str:
+        """Why it is not what it should be: it has died, and was not ready since.  "" otherwise."""
+        return self._how if self.restarts and not self.up and not self.empty else ""
 
     @property
     def unborn(self) -> bool:
@@ -111,12 +124,14 @@ class Child(ProcessProtocol):
             self._process = self._around.spawn(self.number, self)
         except OSError as error:  # no memory, no processes
             self._again(f"cannot be started: {error}")
+            self._around.died(self.number)
 
     def stop(self) -> Deferred[None]:
         """Let it end what it does; fires when it is gone."""
         self.wanted = False
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        for timer in (self._next, self._look):
+            if timer is not None and timer.active():
+                timer.cancel()
         done: Deferred[None] = Deferred()
         if self._process is None:
             done.callback(None)
@@ -136,6 +151,8 @@ class Child(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         self._process = None
         self.up = False
+        if self._look is not None and self._look.active():
+            self._look.cancel()
         asked, self._asked = self._asked, {}
         for waiting in asked.values():
             waiting.errback(WorkerDown(f"worker {self.number} died over it"))
@@ -164,6 +181,15 @@ class Child(ProcessProtocol):
         self._how = how
         self._around.emit(events.WORKER_DIED(worker=self.number, how=how, seconds=wait), "")
         self._next = self._around.reactor.callLater(wait, self.start)
+
+    def _look_alive(self) -> None:
+        if self._silent >= SILENT:
+            self._said = f": it did not react for {SILENT * LOOK:.0f} s, and was killed"
+            self.kill()
+            return
+        self._silent += 1
+        self.ask("alive", "the service", {}, LOOK).addErrback(lambda failure: None)
+        self._look = self._around.reactor.callLater(LOOK, self._look_alive)
 
     # --- speech --------------------------------------------------------------------------------------------
 
@@ -195,12 +221,14 @@ class Child(ProcessProtocol):
             self._parts.append(rest)
 
     def _heard(self, said: dict[str, Any]) -> None:
+        self._silent = 0
         if "failed" in said:
             self._said = f": {said['failed']}"
             return
         if "ready" in said:
             self.up, self._since, self._how = True, self._around.reactor.seconds(), "it is being started"
             self.fingerprint = said["ready"]
+            self._look = self._around.reactor.callLater(LOOK, self._look_alive)
             self._around.ready(self.number)
             return
         answer = self._asked.pop(said["n"], None)

@@ -6,8 +6,9 @@ workers that there are no longer get a worker that takes no mail and ends when i
 Contract: systemd is told READY when all workers are; worker 0 starts first, since it makes what is made once in the
 state folder.  The state's lock is held by the workers too: as long as one of them lives no other service can have the
 state. When the parent is gone, the workers see the end of their pipes and stop by themselves.
-How it fails: what hinders a start ends the process with one sentence and status 1; a worker that cannot start is told
-in the log and by ``mta status``, and tried again, while the others work.
+How it fails: what hinders a start ends the process with one sentence and status 1: also a spool of any worker that is
+unsafe, and that no worker at all comes up.  Later, and where others work, a worker that cannot start is told in the log
+and by ``mta status``, and tried again.
 Limits: a stop gives the workers their time and ``KILL_AFTER`` seconds more.
 """
 
@@ -37,12 +38,12 @@ from mta.config.programs import grants, needs_helper
 from mta.queue.paused import Pauses
 from mta.spool.folders import Folders, StateLock
 from mta.spool.values import SpoolLocked, SpoolUnusable
-from mta.starting import CannotStart, bind, give_up, listen_control, make_state, on_signal
+from mta.starting import CannotStart, bind, give_up, give_up_late, listen_control, make_state, on_signal
 from mta.waiting import background
-from mta.workers import counts
+from mta.workers import counts, kept
 from mta.workers.asking import Asking
 from mta.workers.child import Child, Surroundings
-from mta.workers.place import ANSWERS, ASKS, COUNTS, LISTENERS, LOCK, Place
+from mta.workers.place import ANSWERS, ASKS, COUNTS, KEPT, LISTENERS, LOCK, Place
 
 #: Seconds that a worker has beyond those that a stop gives to its sessions and deliveries.
 KILL_AFTER: Final = 10.0
@@ -57,6 +58,14 @@ class Start:
     configuration: Configuration
     log: LogWriter
     left_over: Mapping[int, bool]
+
+    @property
+    def alone(self) -> bool:
+        """Is one process enough?  What is only remembered in a former worker's spool can wait for the day when no
+        program runs as another user; mail cannot."""
+        if self.configuration.workers > 1:
+            return False
+        return not self.left_over or (not any(self.left_over.values()) and bool(_of_others(self.configuration)))
 
 
 class Parent(Service):
@@ -74,7 +83,8 @@ class Parent(Service):
         self._control: Any = None
         self._lock = StateLock(Folders(start.configuration.state).lock)
         self._watchdog = Watchdog(reactor, reactor.seconds, emit)
-        self._counts = -1
+        self._counts = self._kept = -1
+        self._starting = True
         self._since = 0.0
         self._told_ready = False
         workers = start.configuration.workers
@@ -95,16 +105,25 @@ class Parent(Service):
         self._bind()
 
     def _bind(self) -> None:
-        euid = os.geteuid()
         try:
-            if any(needs_helper(grant, euid) for grant in grants(self.configuration)):
-                raise CannotStart("workers: programs that run as other users need workers = 1")
+            if keys := _of_others(self.configuration):
+                raise CannotStart(self._no_helper(keys))
             for listener in self.configuration.listen:
                 port = bind(self._reactor, listener.name, listener.endpoint, Factory())
                 port.stopReading()
                 self._ports[listener.name] = port
         except CannotStart as error:
             give_up(str(error), self._start.log)
+
+    def _no_helper(self, keys: list[str]) -> str:
+        if self.configuration.workers > 1:
+            return f"{', '.join(keys)}: programs that run as other users need workers = 1"
+        spools = ", ".join(f"spool/{number}" for number, waits in self._start.left_over.items() if waits)
+        return (
+            f"mail waits in {spools}, of a worker that there is no longer, and the process that would send it cannot "
+            f"run programs as other users: leave out the user of {', '.join(keys)} until mta status says that it is "
+            "empty, or take the mail out with mta queue"
+        )
 
     def startService(self) -> None:
         """Lock the state; the workers start when the reactor runs."""
@@ -119,8 +138,11 @@ class Parent(Service):
         try:
             make_state(state)
             self._lock.acquire()
+            for number in self.children:
+                Folders(state, number).expect()
             pauses.read()
             self._counts = counts.make(self.configuration.workers)
+            self._kept = kept.make(self.configuration)
         except (CannotStart, SpoolLocked, SpoolUnusable, ValueError) as error:
             give_up(str(error), self._start.log)
         except OSError as error:
@@ -168,6 +190,7 @@ class Parent(Service):
             ANSWERS: "r",
             LOCK: self._lock.descriptor,
             COUNTS: self._counts,
+            KEPT: self._kept,
             **{descriptor: self._ports[name].fileno() for name, descriptor, _ in place.listeners},
         }
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("NOTIFY_", "WATCHDOG_"))}
@@ -178,6 +201,7 @@ class Parent(Service):
 
     def _ready(self, number: int) -> None:
         child = self.children[number]
+        self._starting = self._starting and number >= self.configuration.workers
         same = child.fingerprint == self.configuration.fingerprint
         note = "" if same else ", with a configuration that the others have not read yet: mta reload"
         emit(events.WORKER_UP(worker=number, pid=child.pid, note=note), "")
@@ -195,6 +219,7 @@ class Parent(Service):
             notify_systemd("READY=1")
 
     def _start_unborn(self) -> None:
+        # The first makes what is made once; where it cannot even start the others must not wait for it for ever.
         for other in self._children():
             if other.unborn:
                 other.start()
@@ -205,7 +230,11 @@ class Parent(Service):
         if self.children[number].empty:
             emit(events.WORKER_EMPTY(worker=number, note="its spool has nothing any more"), "")
         elif self.running:
-            # The first makes what is made once; where it cannot even start the others must not wait for it for ever.
+            failed = [self.children[worker].failed for worker in range(self.configuration.workers)]
+            if self._starting and all(failed):
+                self._starting = False
+                give_up_late(self._reactor, f"no worker can start: {'; '.join(dict.fromkeys(failed))}", self._start.log)
+                return
             self._start_unborn()
 
     def _about(self, pauses: Pauses) -> dict[str, Any]:
@@ -269,3 +298,9 @@ class Parent(Service):
     def _kill(self) -> None:
         for child in self._children():
             child.kill()
+
+
+def _of_others(configuration: Configuration) -> list[str]:
+    """The sections of programs that run as other users: only one process has a helper for them."""
+    euid = os.geteuid()
+    return sorted({path for grant, path in grants(configuration).items() if needs_helper(grant, euid)})

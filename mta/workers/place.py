@@ -16,8 +16,10 @@ ANSWERS: Final = 3
 #: The lock of the state, held as long as any of the processes lives; and what they count together.
 LOCK: Final = 4
 COUNTS: Final = 5
+#: What a worker that is started again has from its parent, whatever the file says by then (kept.py).
+KEPT: Final = 6
 #: The first of the listening sockets.
-LISTENERS: Final = 6
+LISTENERS: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

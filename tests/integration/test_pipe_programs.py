@@ -23,6 +23,7 @@ from twisted.internet.epollreactor import EPollReactor
 from mta.address import Address
 from mta.delivery import running
 from mta.delivery.helper import Launcher
+from mta.delivery.launch import MESSAGE_NAMES, Grant
 from mta.delivery.pipe import Pipe, PipeOptions
 from mta.delivery.running import Ended, Program, Run
 from mta.delivery.values import Batch
@@ -62,10 +63,11 @@ DROPPED = """
 import os, pwd, sys
 from twisted.internet.epollreactor import EPollReactor
 from mta.delivery.helper import Launcher
+from mta.delivery.launch import Grant
 from mta.delivery.running import Program, Run
 reactor = EPollReactor()
 launcher = Launcher(reactor)
-launcher.start([("nobody", "", sys.argv[1])])
+launcher.start([Grant("nobody", "", sys.argv[1])])
 entry = pwd.getpwnam("daemon")
 os.setgroups([])
 os.setgid(entry.pw_gid)
@@ -202,8 +204,8 @@ class Own(RealCase):
         self.assertIn(self.ended("while True: pass", cpu_time=1).status, (-signal.SIGXCPU, -signal.SIGKILL))
 
     def test_one_that_is_not_there(self) -> None:
-        program = self.python("pass", user=self.user)._replace(folder="/not/there")
-        ended = self.run_program(program)
+        program = self.python("pass", user=self.user)
+        ended = self.run_program(program._replace(folder="/not/there", environment={"A": "b", "HOME": "/x"}))
         self.assertEqual(ended.status, 127)
         self.assertIn(b"it cannot be started: No such file", ended.output)
 
@@ -224,7 +226,12 @@ class Helped(Own):
     def start(self) -> None:
         if not readable(Path(PYTHON).resolve()):
             self.skipTest("there is no Python that other users can run")
-        self.launcher.start([(self.user, "", PYTHON)])
+        limits = (("processes", 10_000),)
+        granted = Grant(self.user, "", PYTHON, (("A", "b"),), "/", limits)
+        self.launcher.start([granted, granted._replace(folder="/not/there", environment=(("A", "b"), ("HOME", "/x")))])
+
+    def python(self, code: str, *arguments: str, user: str = ME, **limits: int) -> Program:
+        return super().python(code, *arguments, user=user, **{"processes": 10_000, **limits})
 
     def test_no_descriptor_stays_open(self) -> None:
         self.ended("pass", write=b"x" * 1_000_000)
@@ -240,12 +247,46 @@ class Helped(Own):
         other = self.run_program(program._replace(argv=("/bin/true",)))
         self.assertEqual((other.began, other.status), (False, 127))
         # Nor where the service itself is somebody else's by now.
-        self.launcher.grants = frozenset({(self.user, "", "/bin/true"), ("root", "", "/bin/true")})
+        self.launcher.grants = (Grant(self.user, "", "/bin/true"), Grant("root", "", "/bin/true"))
         for user in (self.user, "root"):
             self.launcher._euid = lambda: 1
             asked = self.run_program(program._replace(argv=("/bin/true",), user=user))
             self.assertFalse(asked.began)
             self.assertIn("restart", asked.why)
+
+    def refused(self, wrong: str, **given: Any) -> None:
+        ended = self.run_program(self.python("pass", user=self.user)._replace(**given))
+        self.assertEqual((ended.began, ended.status), (False, 127), wrong)
+        self.assertEqual(ended.why, f"the helper was not started with {wrong}; restart the service")
+
+    def test_no_environment_but_what_it_was_started_with(self) -> None:
+        for name in ("LD_PRELOAD", "BASH_ENV", "PYTHONPATH", "HOME", "PATH", "IFS", ""):
+            self.refused(name, environment={"A": "b", name: "/tmp/x"})
+        self.refused("A", environment={"A": "c"})
+        self.refused("A", environment={})
+        # Nor of what one section gives together with what another does.
+        self.refused("HOME", environment={"A": "b", "HOME": "/x"})
+        self.refused("the folder /tmp", folder="/tmp")
+        self.refused("the folder /not/there", folder="/not/there")
+
+    def test_of_each_message_what_it_is_told_and_no_more(self) -> None:
+        told = dict.fromkeys(MESSAGE_NAMES, "x")
+        ended = self.run_program(self.python(SHOW, user=self.user)._replace(environment={"A": "b", **told}))
+        self.assertEqual({key: json.loads(ended.output)["environment"][key] for key in told}, told)
+        self.refused("SENDER", environment={"A": "b", "SENDER": "x\0LD_PRELOAD=/tmp/x"})
+
+    def test_limits_are_those_it_was_started_with_or_stricter(self) -> None:
+        for limits in ({}, {"processes": 10_001}, {"processes": -1}):
+            self.refused("processes", limits=limits)
+        self.refused("memory", limits={"processes": 1, "memory": -1})  # -1 is RLIM_INFINITY
+        self.refused("core", limits={"processes": 1, "core": 1})
+        self.assertEqual(self.ended("pass", processes=9_999, memory=1 << 30).status, 0)
+
+    def test_nobody_who_lists_processes_sees_what_it_was_started_with(self) -> None:
+        self.ended("pass")  # it is there by now
+        helper = self.launcher._process
+        assert helper is not None
+        self.assertNotIn(PYTHON, Path(f"/proc/{helper.pid}/cmdline").read_text().split("serve")[1])
 
     def test_it_ends_with_us_and_kills_what_it_started(self) -> None:
         run = Run(self.reactor, 20.0)
@@ -297,7 +338,7 @@ class Helped(Own):
     def test_never_as_root(self) -> None:
         self.launcher.stop()
         refused = Launcher(self.reactor, lambda: 1)
-        refused.start([("root", "", "/bin/true")])
+        refused.start([Grant("root", "", "/bin/true")])
         assert refused._process is not None
         self.assertNotEqual(refused._process.wait(DEADLINE), 0)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.admin.refusals import refused_events
 from mta.spool.values import id_number, worker_of
 from tests.integration.tools import MESSAGE, Daemon, Dialogue, wait_for
 
@@ -26,6 +27,10 @@ def workers(daemon: Daemon) -> list[dict[str, Any]]:
 
 def running(daemon: Daemon) -> list[int]:
     return [one["pid"] for one in workers(daemon) if one["state"] == "runs"]
+
+
+def refusals(daemon: Daemon) -> int:
+    return len(refused_events(str(daemon.state)))
 
 
 def gone(pid: int) -> bool:
@@ -161,6 +166,48 @@ class TwoWorkers(SynchronousTestCase):
             wait_for(lambda: len(running(daemon)) == 2, lambda: f"both workers:\n{daemon.log()}")
             self.assertEqual(len(daemon.queue()), len(ids))
             daemon.take("ann@ours.example")
+
+    def test_what_needs_a_restart_is_as_the_parent_has_it(self) -> None:
+        with Daemon(top=TWO) as daemon:
+            right, victims = daemon.configuration.read_text(), running(daemon)
+            daemon.change('state = "state"', 'state = "other"')
+            daemon.change('name = "mx"', 'name = "renamed"')
+            daemon.change('hostname = "mail.ours.example"', 'hostname = "new.ours.example"')
+            for victim in victims:
+                os.kill(victim, signal.SIGKILL)
+            wait_for(lambda: daemon.log().count(" is up, process ") == 4, lambda: daemon.log())
+            with Dialogue(daemon.port) as client:
+                self.assertTrue(client.reply().startswith("220 mail.ours.example"))
+            self.assertFalse((daemon.folder / "other").exists())
+            self.assertNotIn("mta reload", daemon.log())  # nothing that a reload could put to use
+            daemon.write(right)
+            daemon.take("ann@ours.example")
+
+    def test_a_start_on_a_spool_that_is_unsafe_ends_at_once(self) -> None:
+        with Daemon(top=TWO) as daemon:
+            daemon.stop()
+            (daemon.state / "spool" / "1").chmod(0o755)
+            self.assertIn("/spool/1 may be used by others (mode 0755)", daemon.refused())
+
+    def test_a_start_where_no_worker_comes_up_ends(self) -> None:
+        with Daemon(top=TWO) as daemon:
+            daemon.stop()
+            for number in "01":
+                database = daemon.state / "spool" / number / "spool.db"
+                database.write_bytes(b"no database at all" * 1000)
+            self.assertIn("no worker can start: ended with status 1", daemon.refused())
+
+    def test_an_erasure_counts_each_refusal_once(self) -> None:
+        with Daemon(top=TWO) as daemon:
+            for _ in range(3):
+                with Dialogue(daemon.port) as client:
+                    client.greet()
+                    client.say("MAIL FROM:<ann@else.example>")
+                    self.assertTrue(client.say("RCPT TO:<nobody@ours.example>").startswith("550"))
+            wait_for(lambda: refusals(daemon) == 3, lambda: "three refusals that are kept")
+            erased = daemon.asked("erase", "ann@else.example", "--yes")
+            self.assertEqual(erased["refused"], 3)
+            self.assertEqual(refusals(daemon), 0)
 
     def test_stopped_and_killed(self) -> None:
         with Daemon(top=TWO) as daemon:

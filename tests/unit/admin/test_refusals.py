@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,7 @@ from mta.admin.privacy import domain_only, full
 from mta.admin.refusals import Asked, Refusals, erase_refused, refused_events
 from mta.events import Event
 from mta.spool.masking import Mask
+from mta.workers.place import Place
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -55,7 +57,12 @@ class Kept(SynchronousTestCase):
 
     def test_lines_wait_for_each_other(self) -> None:
         calls: list[Any] = []
-        kept = Refusals(self.state, now=lambda: NOW, call_later=lambda delay, call: calls.append(call), worker=1)
+        kept = Refusals(
+            self.state,
+            now=lambda: NOW,
+            call_later=lambda delay, call: calls.append(call),
+            place=Place(number=1, workers=2),
+        )
         kept.configure("full", None, MIB, DAY)
         kept.note(refused())
         kept.note(refused())
@@ -114,6 +121,27 @@ class Kept(SynchronousTestCase):
         self.kept.note(events.COMMAND_REFUSED(client="192.0.2.7", command="RCPT", reply="452 4.5.3 x", said=said))
         self.assertEqual(erase_refused(self.state, "bob@ours.example", ""), 3)
         self.assertEqual([event.args["address"] for event in self.found()], ["jbob@ours.example"])
+
+    def test_each_worker_erases_what_is_its_own(self) -> None:
+        folder = Path(self.state, "refused")
+        folder.mkdir(0o700)
+        line = json.dumps({"at": NOW, "code": "refused", "args": {"sender": "ann@a.example"}}) + "\n"
+        for name in ("0-full", "1-full", "1-full.old", "2-full", "7-full"):
+            (folder / name).write_text(line)
+        counts = {}
+        for number in (2, 1, 0):  # 2 is there to empty the spool of one that there is no longer
+            place = Place(number=number, workers=2, listeners=(("mx", 7, 2),) if number < 2 else ())
+            counts[number] = Refusals(self.state, now=lambda: NOW, place=place).erase("ann@a.example", "")
+        self.assertEqual((counts, self.found()), ({2: 0, 1: 2, 0: 3}, []))
+
+    def test_what_a_worker_of_before_kept_otherwise_is_removed_by_the_first(self) -> None:
+        self.kept.note(refused())
+        (file,) = self.files()
+        file.rename(file.with_name("5-full"))
+        Refusals(self.state, now=lambda: NOW, place=Place(number=1, workers=2)).configure("domain", None, MIB, DAY)
+        self.assertEqual(len(self.files()), 1)
+        self.configure("domain", domain_only)
+        self.assertEqual(self.files(), [])
 
     def test_a_file_that_somebody_wrote_into(self) -> None:
         self.kept.note(refused())

@@ -11,9 +11,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.config.load import Configuration, ConfigurationError, from_mapping
-from mta.config.programs import Grant, grants, wrong_programs, wrong_users
+from mta.config.programs import grants, wrong_programs, wrong_users
 from mta.config.rules import routing_rules
 from mta.delivery.helper import Launcher
+from mta.delivery.launch import Grant
 from mta.delivery.running import Ended, Program, Run
 from mta.routing.values import COMMAND, FILE
 
@@ -40,11 +41,28 @@ def configuration(pipe: dict[str, Any], **more: Any) -> Configuration:
 class Users(SynchronousTestCase):
     def test_what_the_helper_is_started_for(self) -> None:
         commands = {"user": "nobody", "programs": ["/bin/a", "/bin/b"]}
-        found = grants(configuration({"user": "nobody", "group": "mail"}, commands=commands))
+        pipe = {
+            "user": "nobody",
+            "group": "mail",
+            "folder": "/tmp",
+            "environment": ["B=1", "PATH=/bin"],
+            "memory": "0B",
+        }
+        found = grants(configuration({**pipe, "processes": 7, "cpu_time": "2s"}, commands=commands))
+        fixed = {
+            "HOME": pwd.getpwnam("nobody").pw_dir,
+            "LANG": "C.UTF-8",
+            "LOGNAME": "nobody",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "SHELL": "/bin/sh",
+            "USER": "nobody",
+        }
+        own = tuple(sorted({**fixed, "B": "1", "PATH": "/bin"}.items()))
+        plain = Grant("nobody", "", "/bin/a", tuple(sorted(fixed.items())), "/", (("memory", 1 << 30),))
         wanted = {
-            Grant("nobody", "", "/bin/a"): "commands.user",
-            Grant("nobody", "", "/bin/b"): "commands.user",
-            Grant("nobody", "mail", "/bin/x"): "delivery.prog.user",
+            plain: "commands",
+            plain._replace(program="/bin/b"): "commands",
+            Grant("nobody", "mail", "/bin/x", own, "/tmp", (("cpu_time", 2), ("processes", 7))): "delivery.prog",
         }
         self.assertEqual(found, wanted)
 
@@ -86,6 +104,33 @@ class Users(SynchronousTestCase):
         launcher = Launcher(Clock(), lambda: 1000)
         self.assertEqual(launcher.lacks(configuration({"user": "nobody"})), ["delivery.prog.user"])
         self.assertEqual(launcher.lacks(configuration({})), [])
+
+    def test_so_does_what_a_reload_changes_of_how_it_runs(self) -> None:
+        launcher = Launcher(Clock(), lambda: 1000)
+        pipe = {"user": "nobody", "processes": 5, "environment": ["A=1"]}
+        launcher.grants = tuple(grants(configuration(pipe)))
+        for changed, wanted in (
+            ({}, []),
+            ({"environment": ["A=2"]}, ["environment"]),
+            ({"environment": []}, ["environment"]),
+            ({"environment": ["A=1", "LD_PRELOAD=x"], "folder": "/tmp"}, ["environment", "folder"]),
+            ({"processes": 6}, ["processes"]),
+            ({"processes": 0, "memory": "2GiB"}, ["memory", "processes"]),
+            ({"processes": 4, "cpu_time": "1s"}, []),
+            ({"group": "mail", "folder": "/tmp"}, ["user"]),
+            ({"command": ["/bin/y"]}, ["user"]),
+        ):
+            lacks = launcher.lacks(configuration({**pipe, **changed}))
+            self.assertEqual(lacks, [f"delivery.prog.{key}" for key in wanted], changed)
+
+    def test_two_sections_of_one_program_each_have_their_own(self) -> None:
+        launcher = Launcher(Clock(), lambda: 1000)
+        commands = {"user": "nobody", "programs": ["/bin/x"], "folder": "/tmp", "environment": ["A=1"]}
+        both = configuration({"user": "nobody"}, commands=commands)
+        launcher.grants = tuple(grants(both))
+        self.assertEqual(launcher.lacks(both), [])
+        mixed = configuration({"user": "nobody"}, commands={**commands, "folder": "/"})
+        self.assertEqual(launcher.lacks(mixed), ["commands.folder"])
 
     def test_commands_are_off_by_default(self) -> None:
         places = routing_rules(configuration({})).places

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
+from mta.delivery.launch import MESSAGE_NAMES
 from mta.delivery.pipe import Pipe, PipeOptions
 from mta.delivery.pipe_argv import Unsafe, arguments, check_argv, check_environment, values_of
 from mta.delivery.running import GRACE, LINGER, Program, Run
@@ -159,6 +160,17 @@ class Given(PipeCase):
             "A": "b=c",
         }
         self.assertEqual(environment, wanted)
+
+    def test_what_a_message_sets_is_what_the_helper_takes_of_it(self) -> None:
+        self.begin(self.batch(), environment=("TZ=UTC",))
+        environment = self.played[-1].program.environment
+        fixed = PipeOptions(command=("/bin/x",), line_ends="lf", environment=("TZ=UTC",)).fixed_variables()
+        self.assertEqual(environment.keys() - fixed.keys(), MESSAGE_NAMES)
+
+    def test_a_variable_of_the_section_comes_before_one_of_the_message(self) -> None:
+        self.begin(self.batch(), environment=("LOCAL=here", "PATH=/bin"))
+        environment = self.played[-1].program.environment
+        self.assertEqual((environment["LOCAL"], environment["PATH"]), ("here", "/bin"))
 
     def test_limits_and_users_are_handed_on(self) -> None:
         options = {"user": "root", "folder": "/tmp", "cpu_time": 1.5, "memory": 0, "file_size": 7, "processes": 3}

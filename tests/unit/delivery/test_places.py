@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 from typing import Any
+from unittest import skipUnless
 
 from delivery_contract import BOB, NOW, recipient, services, stored
 from twisted.internet.defer import Deferred, fail, succeed
@@ -15,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.config.command_options import CommandOptions
 from mta.config.option import Path as ConfiguredPath
-from mta.delivery import mbox_store
+from mta.delivery import mbox_store, places
 from mta.delivery.mbox_store import MboxFile
 from mta.delivery.places import LOCK_TRIES, Commands, Files
 from mta.delivery.running import Program, Run
@@ -76,10 +77,12 @@ class CommandCase(SynchronousTestCase):
 class FileCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path.cwd() / "mail"
-        self.folder.mkdir()
+        self.folder.mkdir(mode=0o755)
         self.clock = Clock()
 
-    def begin(self, path: str, message: IMessage | None = None, euid: int = 1000) -> tuple[Batch, Deferred[None]]:
+    def begin(
+        self, path: str, message: IMessage | None = None, euid: int = os.geteuid() or 1000
+    ) -> tuple[Batch, Deferred[None]]:
         options = CommandOptions(folders=(ConfiguredPath(str(self.folder)),))
         files = Files(options, services(reactor=self.clock), lambda: euid)
         batch = batch_for(FILE, path, message)
@@ -268,6 +271,49 @@ class NotWritten(FileCase):
         (self.folder / "box").symlink_to(elsewhere)
         self.refused(f"{self.folder}/box/")
         self.assertEqual(os.listdir(elsewhere), [])
+
+    def test_a_maildir_where_others_could_put_a_link_in_its_place(self) -> None:
+        above = self.folder / "lists"
+        box = above / "box"
+        (box / "tmp").mkdir(parents=True)
+        for folder in (self.folder, above, box, box / "tmp"):
+            for mode in (0o775, 0o757, 0o1777):
+                folder.chmod(mode)
+                self.refused(f"{box}/")
+                self.refused(f"{box}//")
+            folder.chmod(0o755)
+        self.assertEqual(os.listdir(box), ["tmp"])
+        self.assertEqual(self.deliver(f"{box}/").status, Status.DELIVERED)
+
+    @skipUnless(os.geteuid() == 0, "only root can give folders away")
+    def test_a_maildir_in_a_folder_of_somebody_else(self) -> None:
+        (self.folder / "bob").mkdir(mode=0o755)
+        os.chown(self.folder / "bob", 1001, -1)
+        self.refused(f"{self.folder}/bob/box/")
+        os.chown(self.folder / "bob", 1000, -1)
+        self.assertEqual(self.deliver(f"{self.folder}/bob/box/").status, Status.DELIVERED)
+
+    def test_a_link_in_place_of_the_folder_of_a_maildir(self) -> None:
+        elsewhere = Path.cwd() / "elsewhere"
+        elsewhere.mkdir()
+        (self.folder / "bob").mkdir(mode=0o755)
+        real = places._folder
+
+        def swapped(path: str) -> str:
+            found = real(path)
+            (self.folder / "bob").rename(self.folder / "old")
+            (self.folder / "bob").symlink_to(elsewhere)
+            return found
+
+        self.patch(places, "_folder", swapped)
+        self.refused(f"{self.folder}/bob/box/")
+        self.assertEqual(os.listdir(elsewhere), [])
+
+    def test_a_maildir_below_a_link_within_the_folder_lies_where_that_leads(self) -> None:
+        (self.folder / "real").mkdir(mode=0o755)
+        (self.folder / "link").symlink_to("real")
+        outcome = self.deliver(f"{self.folder}/link/box/")
+        self.assertEqual((outcome.status, outcome.attempt["stage"]), (Status.DELIVERED, f"{self.folder}/real/box"))
 
     def test_given_up_before_it_was_locked_nothing_is_cut_off(self) -> None:
         path = self.folder / "archive"

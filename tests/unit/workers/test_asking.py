@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,9 @@ class FakeChild:
 class Asked(SynchronousTestCase):
     def asking(self, *children: FakeChild) -> Asking:
         self.used = 0
-        self.pauses = Pauses(self.mktemp())
+        state = self.mktemp()
+        os.makedirs(state)
+        self.pauses = Pauses(state)
         pausing = Pausing(self.pauses, now=lambda: 0, emit=lambda event, id: None)
 
         def use() -> None:
@@ -93,6 +96,17 @@ class Asked(SynchronousTestCase):
         down = FakeChild(1, {"check": gone, "reload": gone})
         said = self.do(self.asking(good, down), "reload")
         self.assertEqual((said, self.used), ("read again; later, when it runs again: worker 1 is down", 1))
+
+    def test_a_pause_that_one_who_runs_does_not_know_of_is_told(self) -> None:
+        wrong = FakeChild(1, {"reread-pauses": ControlError("cannot be read")})
+        asking = self.asking(FakeChild(0, {"reread-pauses": "read again"}), wrong)
+        said = self.refused(asking, "pause", place="internet")
+        self.assertEqual(said, "the pause is kept, but not all workers know of it: cannot be read; say it again")
+        self.assertIn("the end of the pause is kept", self.refused(asking, "resume", place="internet"))
+
+    def test_a_pause_while_one_is_down(self) -> None:
+        down = FakeChild(1, {"reread-pauses": WorkerDown("worker 1 is down")})
+        self.assertEqual(self.do(self.asking(down), "pause", place="internet"), {"paused": "internet", "new": True})
 
     def test_draining_is_remembered_for_those_that_start_later(self) -> None:
         left = {"draining": True, "sessions": 0, "in_memory": 0, "due": 0, "paused": 0, "done": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from signal import SIGKILL
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -11,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.events import Event
-from mta.workers.child import EMPTY, FIRST, LONGEST, Child, Surroundings, WorkerDown
+from mta.workers.child import EMPTY, FIRST, LONGEST, LOOK, SILENT, Child, Surroundings, WorkerDown
 from mta.workers.place import ANSWERS
 
 
@@ -125,9 +126,36 @@ class Life(SynchronousTestCase):
         self.refuse = OSError(11, "no processes")
         self.child.start()
         self.assertIn("cannot be started", self.child.trouble)
+        self.assertEqual((self.told, self.child.failed), ([("died", 1)], "cannot be started: [Errno 11] no processes"))
         self.refuse = None
         self.clock.advance(FIRST)
         self.assertEqual(len(self.processes), 1)
+
+    def test_that_gives_no_sign_of_life_is_killed(self) -> None:
+        self.up()
+        for _ in range(SILENT):
+            self.clock.advance(LOOK)
+            self.assertEqual(self.processes[0].signals, [])
+        self.clock.advance(LOOK)
+        self.assertEqual(self.processes[0].signals, [SIGKILL])
+        self.die()
+        self.assertIn("got signal 9: it did not react for 60 s, and was killed", self.child.trouble)
+        self.clock.advance(FIRST)
+        self.assertEqual(len(self.processes), 2)
+
+    def test_any_answer_is_a_sign_of_life(self) -> None:
+        self.up()
+        for count in range(1, 4 * SILENT):
+            self.clock.advance(LOOK)
+            if count % SILENT == 0:
+                self.say(n=count, ok=False, error="no such command")
+        self.assertEqual(self.processes[0].signals, [])
+
+    def test_a_parent_that_was_stopped_itself_blames_nobody(self) -> None:
+        self.up()
+        self.clock.advance(100 * LOOK)
+        self.clock.advance(100 * LOOK)
+        self.assertEqual(self.processes[0].signals, [])
 
     def test_emptied_it_stays_away(self) -> None:
         self.up()
