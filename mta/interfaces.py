@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from twisted.cred.credentials import ICredentials
+
+    from mta.accounts.values import Account, Login, ScramKeys
     from mta.address import Address
     from mta.delivery.values import Batch, Foresight, Limits
     from mta.envelope import Destination, Envelope, Recipient, Right
@@ -323,6 +326,23 @@ class IRouter(Interface):
         there is no such service.  Raises ``TemporaryFailure`` when a table cannot answer: it stays where it is and
         is tried again.
         """
+
+
+class IAccounts(Interface):
+    """Who may send, as sessions, policies and the queue ask it."""
+
+    def login(credentials: ICredentials, client: str) -> Awaitable[Login]:
+        """Check what a client at this address (as by ``normal_ip``) says of itself.
+
+        The same reply and the same time whether the name is unknown, the secret wrong or the account not active.
+        Raises ``PermanentFailure`` (535 5.7.8), ``TemporaryFailure`` (454 4.7.0): a source cannot answer, or a brake
+        is on (421 and 454 4.7.0; RFC 4954 6)."""
+
+    def scram(name: str, hash_name: str) -> Maybe[ScramKeys]:
+        """Of an account, for "sha-1" or "sha-256"; an unknown name has some too, always the same (RFC 5802 9)."""
+
+    def find(name: str) -> Maybe[Account | None]:
+        """The account as it is now, in whatever state; None where there is none.  ``TemporaryFailure``."""
 
 
 class IObserver(Interface):

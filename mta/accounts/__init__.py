@@ -1,0 +1,1 @@
+"""Accounts: who may send through us, and as whom."""
