@@ -254,6 +254,6 @@ def _no_table(name: str) -> ITable:
     raise KeyError(name)
 
 
-def _told(configuration: Configuration) -> tuple[Address, bool]:
-    """Whom reports go to: the postmaster, and whether strangers are told of success and delay."""
-    return configuration.postmaster, configuration.queue.tell_strangers
+def _told(configuration: Configuration) -> tuple[Address, bool, int]:
+    """Whom reports go to: the postmaster, and whether strangers are told of success and delay; how much they return."""
+    return configuration.postmaster, configuration.queue.tell_strangers, configuration.reports.return_size

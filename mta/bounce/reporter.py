@@ -9,7 +9,7 @@ aborted and ``Report.again`` says so: the caller asks again later, and after som
 failed, with the reason: they never end untold.  What went well cannot be undone: there the story says that the sender
 was not told.
 Limits: a report lists ``MAX_LISTED`` recipients, for more there are several; a message is returned whole only on
-RET=FULL and up to ``MAX_RETURNED`` octets, and never if it requires TLS (RFC 8689 5).
+RET=FULL and up to ``reports.return_size`` octets, and never if it requires TLS (RFC 8689 5).
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from mta.spool.values import Damaged
 log = Logger()
 
 MAX_LISTED: Final = 1000
-MAX_RETURNED: Final = 64 * 1024
+#: ``reports.return_size``, where nothing else is said; octets.
+RETURN_SIZE: Final = 64 * 1024
 _ORIGIN: Final = Origin(listener="", protocol="local")
 _UNROUTED: Final = Destination("", "")
 
@@ -61,6 +62,7 @@ class Reports:
         hostname: str,
         postmaster: Address,
         strangers: bool = False,
+        return_size: int = RETURN_SIZE,
     ) -> None:
         self._spool = spool
         self._lead = lead
@@ -68,11 +70,13 @@ class Reports:
         self._languages = catalogs((MEASURE,))
         self._postmaster = postmaster
         self._strangers = strangers
+        self._return_size = return_size
 
-    def change(self, postmaster: Address, strangers: bool = False) -> None:
+    def change(self, postmaster: Address, strangers: bool = False, return_size: int = RETURN_SIZE) -> None:
         """From a new configuration."""
         self._postmaster = postmaster
         self._strangers = strangers
+        self._return_size = return_size
 
     def speak(self, languages: Sequence[str], folder: str | None = None) -> None:
         """What people read is in these languages from now on, ``folder``: with texts of the site's own; raises
@@ -119,7 +123,7 @@ class Reports:
 
     async def compose(self, message: IMessage, notice: Notice, now: int) -> Composed:
         """Write and seal one report.  Raises what the spool raises; nothing is left of it then."""
-        about = await _subject(message)
+        about = await _subject(message, self._return_size)
         leads = await self._route(notice.to, now)
         international = is_international(notice.to)
         incoming = self._spool.begin(0)
@@ -176,13 +180,13 @@ def _hurried(recipients: Sequence[Recipient], notice: Notice) -> Sequence[Recipi
     return [replace(recipient, priority=priority) for recipient in recipients] if priority else recipients
 
 
-async def _subject(message: IMessage) -> Subject:
+async def _subject(message: IMessage, return_size: int) -> Subject:
     envelope, whole = message.envelope, None
     try:
         found = message.header()
         header = found if isinstance(found, bytes) else await found
         # RFC 3461 4.3; RFC 8689 5: of one that requires TLS only the header.
-        if envelope.ret == "FULL" and message.size <= MAX_RETURNED and not envelope.requiretls:
+        if envelope.ret == "FULL" and message.size <= return_size and not envelope.requiretls:
             whole = await read_whole(message)
     except Damaged:
         header = b""  # the sender is told all the same

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mta.config.option import Options, Path, option
+from mta.config.option import Options, Path, Size, option
 
 
 class ReportOptions(Options):
@@ -20,4 +20,9 @@ class ReportOptions(Options):
         doc="A folder with texts of your own, `LANGUAGE.toml` each: more languages, or other words for those there "
         "are. What a file leaves out is as shipped.",
         example='"texts"',
+    )
+    return_size: Size = option(
+        Size(64 * 1024),
+        doc="A report carries the header of the message alone, and the whole of it only where the sender asked for "
+        "that (RET=FULL) and it is no larger than this.",
     )

@@ -7,16 +7,17 @@ Limits: nothing of it outlives the process; nothing of it fails on demand.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mta.envelope import Destination, Recipient
-from mta.spool.memory import MemorySpool
-from mta.spool.values import Lease, Next, Result
+from mta.spool.incoming import Incoming
+from mta.spool.memory import MemorySpool, Record
+from mta.spool.values import Claim, Lease, Next, Result, Selection
 
 T = TypeVar("T")
 
@@ -43,10 +44,22 @@ class SimulatedSpool(MemorySpool):
         super().__init__(now)
         self._written = written
         self._grain = grain
+        self._to: defaultdict[Destination, list[Record]] = defaultdict(list)
 
     def do(self, operation: str, work: Callable[[], T], undo: Callable[[], None] | None = None) -> Deferred[T]:
         """See ``Drill``."""
         return Done(work())
+
+    def _commit(self, incoming: Incoming, lease: Claim | None) -> Lease | None:
+        born = super()._commit(incoming, lease)
+        record = self.records[incoming.number]
+        for place in {one.destination for one in record.waiting.values()}:
+            self._to[place].append(record)
+        return born
+
+    def _among(self, selection: Selection) -> Iterable[Record]:
+        # Nobody is routed anew here: what waits for a destination has always waited for it.
+        return self.records.values() if selection.destination is None else self._to.get(selection.destination, ())
 
     def finish(self, results: Sequence[Result]) -> Deferred[list[Lease]]:
         """Events are for stories, which nobody will read; five days of them would fill the memory."""

@@ -440,7 +440,7 @@ class MemorySpool(Drill):
         def work() -> int:
             check_change(change)
             now, count = self._now(), 0
-            for record in self.records.values():
+            for record in self._among(selection):
                 ns = self._change(record, selection, change, by, now)
                 count += len(ns)
                 if ns and change.kind not in (ChangeKind.DELETE, ChangeKind.WAKE):
@@ -449,6 +449,10 @@ class MemorySpool(Drill):
             return count
 
         return self.do("change", work)
+
+    def _among(self, selection: Selection) -> Iterable[Record]:
+        """Those among which the selected ones are."""
+        return self.records.values()
 
     def _change(self, record: Record, selection: Selection, change: Change, by: str, now: int) -> list[int]:
         done = []

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mta.address import Address
 from mta.bounce.catalog import CatalogError
 from mta.bounce.decide import NOBODY_LEFT
-from mta.bounce.reporter import MAX_LISTED, MAX_RETURNED, Reports
+from mta.bounce.reporter import MAX_LISTED, RETURN_SIZE, Reports
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
 from mta.message.reading import read_whole
 from mta.queue.conclude import Report
@@ -157,9 +157,13 @@ class Returned(ReporterCase):
         self.assertIn(self.WHOLE, self.read(self.sent(self.accept(ANN, self.WHOLE, ret="FULL"))))
 
     def test_not_if_it_is_large(self) -> None:
-        octets = self.WHOLE + b"0123456789\r\n" * (MAX_RETURNED // 10)
+        octets = self.WHOLE + b"0123456789\r\n" * (RETURN_SIZE // 10)
         report = self.read(self.sent(self.accept(ANN, octets, ret="FULL")))
         self.assertLess(len(report), 4000)
+
+    def test_the_configuration_says_what_is_large(self) -> None:
+        self.reports.change(ADMIN, return_size=len(self.WHOLE) - 1)
+        self.assertNotIn(b"the body", self.read(self.sent(self.accept(ANN, self.WHOLE, ret="FULL"))))
 
     def test_never_of_a_message_that_requires_tls(self) -> None:
         # RFC 8689 5
