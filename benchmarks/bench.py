@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from benchmarks import connections, figures, large, queue, report, tables, wire
+from benchmarks import connections, figures, large, queue, report, scaling, tables, wire
 from benchmarks.measure import Measured, System, idle, measure, prove, room_for, slug
 from benchmarks.postfix import FOLDER, Postfix, Unavailable, fetch
 from benchmarks.report import Document
@@ -32,6 +32,7 @@ MORE: Final[dict[str, Callable[[], list[str]]]] = {
     "large": large.report,
     "connections": connections.report,
     "tables": tables.report,
+    "scaling": scaling.report,
 }
 #: Messages of each row that are let go to the sink before the runs: in the full and in the short form.
 PROOFS: Final = (200, 30)
