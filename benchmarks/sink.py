@@ -1,8 +1,8 @@
 """Where the mail of a benchmark goes to: ``python -m benchmarks.sink PORT [--tls FILE]``.
 
 It takes every message, and looks whether it is whole and has come once: ``marked.py``.  Whoever sends it ``STAT RUN``
-is told of that run as JSON: see ``Tally``.  It offers PIPELINING and with ``--tls`` (key and certificate) STARTTLS,
-without which it takes nothing then; CHUNKING it does not offer, since Postfix would not use it.
+is told of that run as JSON: see ``Tally``.  It offers what the large providers and Postfix itself do, PIPELINING and
+CHUNKING among it, and with ``--tls`` (key and certificate) STARTTLS, without which it takes nothing then.
 
 ``Sink`` is the handle that the benchmark has of such a process.
 """
@@ -61,6 +61,9 @@ class Server(Line):
         super().__init__(loop, sock)
         self._in = bytearray()
         self._data = False
+        self._chunk = -1  # octets of the chunk that is coming; -1: none is
+        self._last = False
+        self._chunks = bytearray()
         self._recipients: list[bytes] = []
         self._clear = True
         self.write(b"220 sink.example ESMTP\r\n")
@@ -74,10 +77,15 @@ class Server(Line):
                 end = self._in.find(END, max(len(self._in) - len(data) - 4, 0)) if not replies else self._in.find(END)
                 if end < 0:
                     break
-                self._take(self._in[: end + 2])
+                self._take(unstuffed(self._in[: end + 2]))
                 del self._in[: end + 5]
                 self._data = False
                 replies += b"250 2.0.0 Ok\r\n"
+                continue
+            if self._chunk >= 0:
+                if len(self._in) < self._chunk:
+                    break
+                replies += self._end_chunk()
                 continue
             end = self._in.find(b"\n")
             if end < 0:
@@ -99,9 +107,15 @@ class Server(Line):
         if verb == b"DATA":
             self._data = True
             return b"354 Go on\r\n"
+        if verb == b"BDAT":
+            # RFC 3030 2
+            words = line.split()
+            self._chunk, self._last = int(words[1]), words[-1].upper() == b"LAST"
+            return b""
         if verb == b"EHLO":
             starttls = b"250-STARTTLS\r\n" if self.context and self._clear else b""
-            return b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n" + starttls + b"250 ENHANCEDSTATUSCODES\r\n"
+            extensions = b"250-PIPELINING\r\n250-8BITMIME\r\n250-CHUNKING\r\n" + starttls
+            return b"250-sink.example\r\n" + extensions + b"250 ENHANCEDSTATUSCODES\r\n"
         if verb == b"STAR" and self.context and self._clear:
             self._clear = False
             self.write(b"220 2.0.0 Go on\r\n")
@@ -119,8 +133,17 @@ class Server(Line):
             self._recipients = []
         return _OK
 
-    def _take(self, data: bytearray) -> None:
-        found = look(unstuffed(data))
+    def _end_chunk(self) -> bytes:
+        self._chunks += self._in[: self._chunk]
+        del self._in[: self._chunk]
+        self._chunk = -1
+        if self._last:
+            self._take(bytes(self._chunks))
+            self._chunks = bytearray()
+        return b"250 2.0.0 Ok\r\n"
+
+    def _take(self, octets: bytes) -> None:
+        found = look(octets)
         if found is not None:
             self.tallies.setdefault(found.run, Tally()).add(found.number, found.whole, self._recipients)
         self._recipients = []
