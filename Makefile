@@ -18,9 +18,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 run: $(VENV)/.installed
 	$(BIN)/twistd --nodaemon --pidfile= mta --config etc/mta.toml $(ARGS)
 
-# Everything that the tests need, and all tests.  ARGS="-k name" chooses some.
+# Everything that the tests need, and all tests.  ARGS="-k name" chooses some.  Many wait for daemons: two for a core.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --dist loadfile --numprocesses \
+		$$($(BIN)/python -c "import os; print(min(2 * (os.cpu_count() or 1), 8))") $(ARGS)
 
 # What CI checks beside the tests.
 check: $(VENV)/.installed

@@ -426,7 +426,7 @@ class MemorySpool(Drill):
         def work() -> Totals:
             ended = {what: count for what, count in self._totals.items() if what != "accepted"}
             waiting = [one for record in self.records.values() for one in record.waiting.values()]
-            held = sum(1 for one in waiting if one.hold)
+            held = sum(bool(one.hold) for one in waiting)
             return Totals(accepted=self._totals["accepted"], ended=ended, queued=len(waiting) - held, held=held)
 
         return self.do("totals", work)
@@ -451,8 +451,7 @@ class MemorySpool(Drill):
         return self.do("change", work)
 
     def _among(self, selection: Selection) -> Iterable[Record]:
-        """Those among which the selected ones are."""
-        return self.records.values()
+        return self.records.values()  # or fewer, among which the selected ones are
 
     def _change(self, record: Record, selection: Selection, change: Change, by: str, now: int) -> list[int]:
         done = []
