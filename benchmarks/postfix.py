@@ -14,7 +14,8 @@ from pathlib import Path
 from pwd import getpwnam
 from typing import Final
 
-from benchmarks.rows import LARGEST, Need
+from benchmarks.helpers import Helper, dovecot, opendkim
+from benchmarks.rows import ACCOUNT, LARGEST, Need
 from benchmarks.txmta import MAILBOXES
 from tests.integration.surroundings import free_port, wait_for
 
@@ -66,6 +67,18 @@ _TLS = """\
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {tls}
 smtp_tls_security_level = may
+"""
+
+_LOGIN = """\
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {socket}
+smtpd_tls_auth_only = yes
+"""
+
+_SIGNED = """\
+smtpd_milters = inet:127.0.0.1:{milter}
+milter_default_action = tempfail
 """
 
 _TUNED = """\
@@ -121,8 +134,23 @@ _PRIVATE = (
 )
 
 
+#: Libraries that every Debian has, or that must be the system's own.
+_SYSTEM: Final = ("libc6", "libssl3")
+
+
 class Unavailable(Exception):
     """Why there can be no Postfix here."""
+
+
+def fetch_opendkim(root: Path) -> Path:
+    """OpenDKIM's program, unpacked beside Postfix with its libraries.  Raises ``Unavailable``."""
+    program = root / "usr/sbin/opendkim"
+    if not program.exists():
+        _unpack("opendkim", root)
+        for library in _libraries(next(FOLDER.glob("opendkim_*.deb"))):
+            if library not in _SYSTEM:
+                _unpack(library, root)
+    return program
 
 
 def fetch() -> Path:
@@ -183,7 +211,12 @@ class Postfix:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-"))
         self.folder.chmod(0o755)
-        self._configure(need, sink, tls, tuned)
+        self._helpers: list[Helper] = []
+        try:
+            self._configure(need, sink, tls, tuned)
+        except LookupError as error:
+            self._end()
+            raise Unavailable(str(error)) from None
         self._process = subprocess.Popen(
             [str(root / "usr/lib/postfix/sbin/master"), "-c", str(self.folder / "config"), "-d"],
             env=self._env,
@@ -202,7 +235,7 @@ class Postfix:
         for place in places.values():
             place.mkdir()
         config = places["config"]
-        values = {
+        values: dict[str, object] = {
             **places,
             "root": self.root,
             "sink": sink,
@@ -216,6 +249,15 @@ class Postfix:
             "processes": need.connections if need.connections > 1000 else 200 if tuned else 100,
         }
         more = (_TUNED if tuned else "") + (_TLS if need.tls else "")
+        if need.login:
+            helper, values["socket"] = dovecot(self.folder / "dovecot", ACCOUNT)
+            self._helpers.append(helper)
+            more += _LOGIN
+        if need.signed:
+            program = fetch_opendkim(self.root)
+            helper, values["milter"] = opendkim(program, environment(self.root), self.folder / "dkim", "sender.example")
+            self._helpers.append(helper)
+            more += _SIGNED
         (config / "main.cf").write_text(_MAIN.format(more=more.format(**values), **values))
         options = _HOLD if need.way == "accept" else ""
         (config / "master.cf").write_text(_MASTER.format(port=self.port, options=options))
@@ -288,4 +330,9 @@ class Postfix:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._end()
+
+    def _end(self) -> None:
+        for helper in self._helpers:
+            helper.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

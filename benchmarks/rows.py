@@ -26,6 +26,8 @@ class Need:
 
     way: Way
     tls: bool = False
+    login: bool = False  # submission: those who send log in
+    signed: tuple[str, ...] = ()  # what comes in is signed (DKIM), once by each of these algorithms
     recipients: int = 1000
     connections: int = 1000
 
@@ -80,6 +82,9 @@ ACCEPT: Final = Need(way="accept")
 RELAY: Final = Need(way="relay")
 MAILDIR: Final = Need(way="maildir")
 TLS: Final = Need(way="relay", tls=True)
+LOGIN: Final = Need(way="accept", tls=True, login=True)
+RSA: Final = Need(way="accept", signed=("rsa-sha256",))
+BOTH: Final = Need(way="accept", signed=("rsa-sha256", "ed25519-sha256"))
 IDLE: Final = Need(way="relay", connections=5100)
 MANY: Final = Need(way="relay", recipients=100_001)
 
@@ -87,6 +92,8 @@ _MAIL: Final = Load(messages=0)
 _NEW: Final = Load(messages=0, kept=False)
 _HOME: Final = Load(messages=0, domain="ours.example")
 _RATE: Final = "messages/s"
+#: The one account there is; its address is what all mail is from.
+ACCOUNT: Final = "from@sender.example:a password of the benchmark"
 
 ROWS: Final = (
     Row(
@@ -208,6 +215,45 @@ ROWS: Final = (
         aim=1.5,
         need=TLS,
         load=replace(_NEW, tls=True),
+        share=0.4,
+    ),
+    Row(
+        name="login-kept",
+        text="submission, TLS and login, kept",
+        unit=_RATE,
+        least=1,
+        aim=2,
+        need=LOGIN,
+        load=replace(_MAIL, tls=True, login=ACCOUNT),
+    ),
+    Row(
+        name="login-new",
+        text="submission, a login for each message",
+        unit="logins/s",
+        least=1,
+        aim=2,
+        need=LOGIN,
+        load=replace(_NEW, tls=True, login=ACCOUNT),
+        share=0.1,
+    ),
+    Row(
+        name="signed-rsa",
+        text="accept and sign, RSA-2048",
+        unit=_RATE,
+        least=1,
+        aim=2,
+        need=RSA,
+        load=_MAIL,
+        share=0.4,
+    ),
+    Row(
+        name="signed-both",
+        text="accept and sign, RSA-2048 and Ed25519",
+        unit=_RATE,
+        least=1,
+        aim=2,
+        need=BOTH,
+        load=_MAIL,
         share=0.4,
     ),
     Row(

@@ -18,6 +18,7 @@ import ssl
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Final, NamedTuple
@@ -45,6 +46,8 @@ class Load:
     #: Or to one of so many, in turn.
     mailboxes: int = 1
     domain: str = "far.example"
+    #: ``NAME:PASSWORD``: each session logs in (AUTH PLAIN), in TLS.
+    login: str = ""
 
     def addresses(self, number: int) -> list[str]:
         """Of the message with that number."""
@@ -105,6 +108,10 @@ class Client(Line):
             yield b""  # what wakes it is the end of the handshake
             self.write(b"EHLO client.example\r\n")
             yield b"250"
+        if self.load.login:
+            said = "\0" + self.load.login.replace(":", "\0", 1)
+            self.write(b"AUTH PLAIN " + b64encode(said.encode()) + b"\r\n")
+            yield b"235"
         while number is not None:
             yield from self._message(number)
             number = next(self.numbers, None) if self.load.kept else None

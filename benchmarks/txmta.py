@@ -7,14 +7,40 @@ anew: what it has kept has come through a restart by then.
 from __future__ import annotations
 
 import shutil
+import subprocess
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rows import LARGEST, Need
-from tests.integration.tools import Daemon
+from benchmarks.rows import ACCOUNT, LARGEST, Need
+from tests.integration.surroundings import free_port
+from tests.integration.tools import Daemon, program
 
 _IDLE, _AT_WORK = "active = 0\n", "active = 20000\n"
+#: The brake is for those who send much.
+_SUBMISSION: Final = """\
+[[listen]]
+name = "submission"
+endpoint = "tcp:{port}:interface=127.0.0.1"
+service = "submission"
+[accounts.staff]
+type = "file"
+path = "accounts"
+[brake]
+messages_per_hour = 0
+messages_per_day = 0
+recipients_per_hour = 0
+recipients_per_day = 0
+new_recipients_per_hour = 0
+"""
+_SIGNED: Final = """\
+[dkim]
+algorithms = {algorithms}
+[policy.sign]
+type = "dkim"
+[service.mx]
+policy = ["sign"]
+"""
 NAME: Final = "txmta"
 MAILBOXES: Final = 100
 
@@ -26,18 +52,32 @@ class Txmta:
 
     def __init__(self, need: Need, sink: int, tls: Path, settings: tuple[str, ...] = ()) -> None:
         accept = need.way == "accept"
+        self._submission = free_port() if need.login else 0
         self._daemon = Daemon(
             '[relay]\nnetworks = ["127.0.0.0/8"]\n'
             f"[limits]\nconnections_per_client = {need.connections}\nconnections = {max(need.connections, 5000)}\n"
             f'recipients = {need.recipients}\nmessage_size = "{LARGEST}B"\n'
             + (f'[tls]\ncertificate = "{tls}"\nkey = "{tls}"\n' if need.tls else "")
-            + (f"[queue]\n{_IDLE}" if accept else ""),
+            + (f"[queue]\n{_IDLE}" if accept else "")
+            + (_SUBMISSION.format(port=self._submission) if need.login else "")
+            + (_SIGNED.format(algorithms=list(need.signed)) if need.signed else ""),
             internet=f'[delivery.internet]\ntype = "smtp"\nhost = "127.0.0.1"\nport = {sink}\n',
             arguments=tuple(chain.from_iterable(("--set", setting) for setting in settings)),
         )
         names = ["postmaster", *(f"to{number}" for number in range(MAILBOXES))]
         (self._daemon.folder / "mailboxes").write_text("\n".join(names) + "\n")
+        if need.login:
+            self._mta("account", "add", ACCOUNT.partition(":")[0], "--stdin", said=ACCOUNT.partition(":")[2])
+        if need.signed:
+            self._mta("dkim", "keygen", "sender.example")
+            self._mta("dkim", "rotate", "--now", "sender.example")
         self._daemon.__enter__()
+
+    def _mta(self, *arguments: str, said: str = "") -> None:
+        command = [program("mta"), "--config", str(self._daemon.configuration), *arguments]
+        done = subprocess.run(command, input=f"{said}\n", capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"mta {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
     @property
     def pid(self) -> int:
@@ -46,7 +86,7 @@ class Txmta:
 
     @property
     def port(self) -> int:
-        return self._daemon.port
+        return self._submission or self._daemon.port
 
     @property
     def mail(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mta.address import Address, ReversePath
 from mta.reply import Reply
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from mta.interfaces import IIncoming
 
 
+#: ``Origin.protocol`` of what did not come over a network: from ourselves, or from a user of this machine, who is
+#: ``helo`` by name and ``login`` by number.
+LOCAL: Final = "local"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """From whom a message came: what Received, policies and the story need of the client."""
 
     listener: str
-    protocol: str  # the "with" of Received: SMTP, ESMTP, ... (RFC 3848), or "local"
+    protocol: str  # the "with" of Received: SMTP, ESMTP, ... (RFC 3848), or ``LOCAL``
     client: str = ""  # IP address as by normal_ip; "" for ourselves
     port: int = 0
     helo: str = ""

@@ -76,6 +76,11 @@ KINDS: Final[dict[str, Kind]] = {}
 # --- the process -----------------------------------------------------------------------------------------
 STARTED = Kind("started", "the service is up", "txmta {version} is up as {hostname}; state {state}")
 LISTENING = Kind("listening", "a listener has its port", "listener {name} on {address}")
+LOCAL_CLOSED = Kind(
+    "local-closed",
+    "other users cannot reach the socket of local programs",
+    "{folder}: others may not pass {closed}: chmod o+x, or choose another local.folder",
+)
 STOPPING = Kind("stopping", "the service stops; running deliveries get their time", "{reason}")
 RELOADED = Kind("reloaded", "a new configuration is in force", "configuration read again; {note}")
 WORKER_UP = Kind("worker-up", "one of several processes is ready", "worker {worker} is up, process {pid}{note}")
@@ -116,6 +121,24 @@ CERTIFICATE_REFUSED = Kind(
 CERTIFICATE_EXPIRES = Kind(
     "certificate-expires", "a certificate ends soon", "{file}: for {name}, ends in {days} days, on {until}"
 )
+ACCOUNTS_LOADED = Kind(
+    "accounts-loaded", "a file of accounts was read again", "accounts {source}: read again, {accounts} accounts"
+)
+ACCOUNTS_REFUSED = Kind(
+    "accounts-refused",
+    "a changed file of accounts is wrong; what it held before stays in force",
+    "accounts {source}: the version before stays in force: {error}",
+)
+LOGIN_FAILED = Kind(
+    "login-failed", "a client was refused who wanted to log in", "{client} is not {account} ({mechanism}): {why}"
+)
+LOGIN_UNKNOWN = Kind(
+    "login-unknown", "a source of accounts could not say whether a login is right", "{client} as {account}: {why}"
+)
+LOGIN_BRAKED = Kind(
+    "login-braked", "a brake against guessing closed", "too many failed logins: {kind} {name}, after one by {client}"
+)
+LOGIN_LIFTED = Kind("login-lifted", "an operator lifted brakes against guessing", "{which}, {count} counts: by {by}")
 OPERATED = Kind("operator", "an operator changed what waits", "{by}: {what}: {recipients} recipients of {which}")
 PAUSED = Kind("paused", "an operator has a destination wait", "nothing is sent to {place}: by {by}   {reason}")
 RESUMED = Kind("resumed", "a pause is over", "mail is sent to {place} again: by {by}")
@@ -140,6 +163,12 @@ ASKED = Kind(
     "VRFY or EXPN was answered: who asked what",
     "{client} {login} asked {command} {what}: {reply}, {addresses} addresses",
 )
+LOGGED_IN = Kind(
+    "logged-in", "a client logged in", "{client} logged in as {account} {credential} by {mechanism}   {tls}"
+)
+LOGIN_BROKEN = Kind(
+    "login-broken", "an AUTH was refused before a name and a proof were there", "{client}: {mechanism}: {reply}   {why}"
+)
 SPOKE_EARLY = Kind("spoke-early", "a client spoke before the greeting", "{client} spoke before the greeting")
 COMMAND_REFUSED = Kind("command-refused", "a command got 4yz or 5yz", "{client}: {command}: {reply}   {said}")
 RECIPIENT_REFUSED = Kind(
@@ -147,10 +176,35 @@ RECIPIENT_REFUSED = Kind(
 )
 
 # --- a message: acceptance -------------------------------------------------------------------------------
+POLICY = Kind("policy", "what a policy decided", "policy {policy} at {stage}: {decision}   {about}   {reply}   {why}")
+IDENTITY = Kind("identity", "in whose name an account sends", "sends as {grounds}   identity: {mode}")
+BRAKE_CLOSED = Kind(
+    "brake-closed", "an account sent more than its brake allows; its mail is held", "account {account}: {why}"
+)
+ACCOUNT_RELEASED = Kind(
+    "account-released",
+    "mail that was held because of its account goes on, or is dropped",
+    "account {account}: {recipients} recipients: {by}",
+)
+NOT_OWN = Kind(
+    "not-own", "an account tried to send in another's name", "{check}: account {account} may not send as {address}"
+)
+SAID = Kind("said", "what a policy says of its verdict", "{text}")
 ACCEPTED = Kind(
     "accepted",
     "a message was taken in",
     "from {client} ({helo}, {protocol}) listener {listener}, {size} octets; <{sender}> to {recipients}   {tls}",
+)
+PICKUP_REFUSED = Kind(
+    "pickup-refused",
+    "a file in the pickup folder is no mail, and was set aside",
+    "{file} of uid {uid}: {why}; it is {where}",
+)
+PICKUP_WAITS = Kind(
+    "pickup-waits", "mail in the pickup folder cannot be taken in now", "{file} of uid {uid} waits {seconds} s: {reply}"
+)
+PICKED_UP = Kind(
+    "picked-up", "mail that was left while the service did not run", "{file} of uid {uid}: taken in; refused: {refused}"
 )
 COMMITTED = Kind("committed", "the message is on disk; the client was told 250", "on disk after {ms} ms")
 LOGIN = Kind("login", "a proxy told by XCLIENT who has authenticated", "logged in as {login}")
@@ -168,8 +222,14 @@ NOT_KEPT = Kind(
     "not-kept", "more refusals of one client than are kept for mta explain", "of {client} no more is kept until {until}"
 )
 FORWARDED = Kind("forwarded", "XFORWARD told where the message came from", "{peer} says that it came from {said}")
-EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}")
+EXPANDED = Kind("expanded", "an address leads elsewhere", "{address} -> {targets}   {rule}   {where}")
+RENAMED_ADDRESS = Kind(
+    "address-renamed", "an address was given its canonical form at acceptance", "{where}: {address} -> {to}   {rule}"
+)
+NOT_RENAMED = Kind("not-renamed", "the header was left as it is, and why", "addresses in the header stay: {why}")
 PRIORITY = Kind("priority", "a priority was asked for by MT-PRIORITY", "priority {given}; asked for: {asked}")
+SIGNED = Kind("dkim-signed", "the message was signed at acceptance", "DKIM: {domain}, {selectors}")
+UNSIGNED = Kind("dkim-unsigned", "the message was not signed, and why", "no DKIM signature: {why}")
 HEADER_ADDED = Kind("header-added", "a field was added at acceptance", "{fields}")
 HEADER_CUT = Kind("header-cut", "a field was cut at acceptance", "{fields}")
 SPAWNED = Kind("spawned", "a message that we made ourselves", "{what} about {about}, to {sender}")
@@ -204,4 +264,13 @@ RIGHT = Kind("right", "why mail to this address is taken", "{right}")
 RULE = Kind("rule", "the rule that decided", "{rule}")
 REWRITE = Kind("rewrite", "in whose name a forwarded message goes on, and why", "{how} ({why})")
 MX_CHOSEN = Kind("mx", "the hosts, in order", "MX of {domain}: {hosts}")
+CALLED_AHEAD = Kind("called-ahead", "the next host was asked whether an address exists", "{address}: {heard}; {said}")
+CALL_AHEAD_FAILS = Kind(
+    "call-ahead-fails",
+    "the next host cannot be asked whether addresses exist, or its answers say nothing",
+    "{domain} by {service}: {why}",
+)
+CALL_AHEAD_ANSWERS = Kind(
+    "call-ahead-answers", "the next host can be asked again whether addresses exist", "{domain} by {service}: {where}"
+)
 MX_DROPPED = Kind("mx-dropped", "a host that is not used, and why", "{host} left out: {why}")

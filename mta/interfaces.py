@@ -8,20 +8,30 @@ All stored times are UTC milliseconds; all delays are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from twisted.cred.checkers import ICredentialsChecker
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from twisted.cred.credentials import ICredentials
 
     from mta.accounts.values import Account, Login, ScramKeys
-    from mta.address import Address
+    from mta.address import Address, ReversePath
+    from mta.delivery.probing import Probed
     from mta.delivery.values import Batch, Foresight, Limits
     from mta.envelope import Destination, Envelope, Recipient, Right
     from mta.events import Event
     from mta.message.edits import Edit
+    from mta.policy.values import (
+        ConnectionContext,
+        DispatchContext,
+        GreetingContext,
+        MessageContext,
+        RecipientContext,
+        SenderContext,
+    )
     from mta.reply import Reply
     from mta.routing.recipients import Leads
     from mta.routing.values import Admission, Answer, Expansion, Facts, Needs, Route
@@ -87,6 +97,10 @@ class IIncoming(Interface):
 
     def seal(envelope: Envelope, edits: Sequence[Edit], story: Sequence[Event]) -> Maybe[None]:
         """Nothing more comes.  When it is over, the body is where a commit needs only rows."""
+
+    def open(edits: Sequence[Edit] = ()) -> IChunks:
+        """Read what was written so far, ``edits`` applied; before ``seal``, and while nobody writes.  It may be read
+        several times.  Its ``next`` raises ``TemporaryFailure`` or ``Damaged`` where the octets cannot be read."""
 
     def abort() -> None:
         """Forget it.  Idempotent; without effect once committed."""
@@ -202,6 +216,15 @@ class IForeseeing(IDeliveryService):
         ``resolver`` is who is asked; None: DNS is not."""
 
 
+class IProbing(IDeliveryService):
+    """A delivery service that can ask the next host whether it takes an address (``call_ahead`` of a domain)."""
+
+    def probe(address: Address, next_hop: str, sender: ReversePath) -> Awaitable[Probed]:
+        """What the next hop says of the address; nothing is delivered.  Cancelling it ends the connection.
+
+        It does not fail: where nothing was heard the result says why."""
+
+
 class IInjector(Interface):
     """Another way in (HTTP, files, NNTP): the same policies as a session."""
 
@@ -213,32 +236,45 @@ class IInjector(Interface):
 
 
 class IConnectPolicy(Interface):
-    def check(connection: Any) -> Maybe[Verdict]:
-        """Before the greeting."""
+    """A policy of kind ``policy.connect``.  All policies: raising means the configuration's ``on_error``, and so does
+    being slower than ``timeout``; where that is "defer", a ``TemporaryFailure`` has its own reply."""
+
+    def check(connection: ConnectionContext) -> Maybe[Verdict]:
+        """Before the greeting.  DEFER and REJECT close the connection with 421 and 554 in its place."""
 
 
 class IGreetingPolicy(Interface):
-    def check(greeting: Any) -> Maybe[Verdict]:
-        """At HELO and EHLO."""
+    """A policy of kind ``policy.greeting``."""
+
+    def check(greeting: GreetingContext) -> Maybe[Verdict]:
+        """At HELO, EHLO and LHLO."""
 
 
 class ISenderPolicy(Interface):
-    def check(transaction: Any) -> Maybe[Verdict]:
-        """At MAIL; the transaction is read-only.  Raising means the configuration's ``on_error``."""
+    """A policy of kind ``policy.sender``."""
+
+    def check(sender: SenderContext) -> Maybe[Verdict]:
+        """At MAIL.  What is no refusal holds for the message that follows: HOLD, QUARANTINE and DISCARD, facts."""
 
 
 class IRecipientPolicy(Interface):
-    def check(transaction: Any) -> Maybe[Verdict]:
-        """At each RCPT."""
+    """A policy of kind ``policy.recipient``."""
+
+    def check(recipient: RecipientContext) -> Maybe[Verdict]:
+        """At each RCPT that the router admits.  HOLD, QUARANTINE and DISCARD hold for this recipient alone."""
 
 
 class IMessagePolicy(Interface):
-    def check(transaction: Any) -> Maybe[Verdict]:
-        """After the final dot, with header and body."""
+    """A policy of kind ``policy.message``."""
+
+    def check(message: MessageContext) -> Maybe[Verdict]:
+        """After the final dot, with header and body, once; its edits are stored with the message."""
 
 
 class IDispatchPolicy(Interface):
-    def check(attempt: Any) -> Maybe[Verdict]:
+    """A policy of kind ``policy.dispatch``."""
+
+    def check(attempt: DispatchContext) -> Maybe[Verdict]:
         """Before each delivery attempt; the only policy that runs more than once."""
 
 
@@ -263,11 +299,24 @@ class IListedTable(ITable):
         """So many keys and values at most, in the order in which they were written."""
 
 
+class IPagedTable(ITable):
+    """A table that can tell all that it holds, and has to wait for it: a database, another host."""
+
+    def pages(limit: int) -> AsyncGenerator[Sequence[tuple[str, str]], None]:
+        """So many keys and values at most, in pieces of a size that suits it; a key may come twice.
+
+        The generator raises ``TemporaryFailure`` where it cannot go on, and where it never can ``CannotTell`` of
+        ``mta.routing.tables.listing``.  Who has enough closes it."""
+
+
 class ISearchedTable(IListedTable):
     """A listed table from which others may make an index; what ``items`` gives may be walked through in a thread."""
 
     def version() -> object:
         """Equal as long as the table holds the same."""
+
+    def count() -> int:
+        """How many keys it holds.  Costs nothing."""
 
 
 class IState(Interface):
@@ -298,6 +347,9 @@ class IResolver(Interface):
     def tlsa(name: str) -> Awaitable[Answer]:
         """(usage, selector, matching type, data) tuples."""
 
+    def srv(name: str) -> Awaitable[Answer]:
+        """``SrvRecord``s (RFC 2782)."""
+
     def ptr(address: str) -> Awaitable[Answer]:
         """Names of an IP address."""
 
@@ -318,13 +370,13 @@ class IRouter(Interface):
     def identity(address: Address) -> Address:
         """The address by which duplicates are known: local parts of ours are compared folded."""
 
-    def route(address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
+    def route(address: Address, waiting: Destination | None, facts: Facts, home: bool = False) -> Route | Needs:
         """Service and next hop.  At EACH attempt.
 
         ``waiting`` is where it waited so far (None: it is new), so that what was ours at acceptance and no
-        longer is can be held; a place (``is_place``) that was decided at acceptance comes back as it is, held while
-        there is no such service.  Raises ``TemporaryFailure`` when a table cannot answer: it stays where it is and
-        is tried again.
+        longer is can be held (``home``: its domain itself had named that service); a place (``is_place``) that was
+        decided at acceptance comes back as it is, held while there is no such service.  Raises ``TemporaryFailure``
+        when a table cannot answer: it stays where it is and is tried again.
         """
 
 
@@ -343,6 +395,37 @@ class IAccounts(Interface):
 
     def find(name: str) -> Maybe[Account | None]:
         """The account as it is now, in whatever state; None where there is none.  ``TemporaryFailure``."""
+
+    def current(login: Login) -> Maybe[Account | None]:
+        """The account of a login as it is now, in whatever state; None where it is gone, and where what the client
+        logged in with no longer counts: another password, an app password or token that was revoked.
+        ``TemporaryFailure``."""
+
+    def takes() -> frozenset[Any]:
+        """The interfaces of the credentials that can be checked (``mta.accounts.credentials``); ``IProved`` among them
+        where every account that has a password has keys for SCRAM too.  No I/O."""
+
+
+class IAccountSource(ICredentialsChecker):
+    """One source of accounts: a ``[accounts.X]`` of the configuration.
+
+    A plain ``ICredentialsChecker`` serves as one too (``mta.accounts.checker``).  ``requestAvatarId`` fires with the
+    account's name in UTF-8, best as an ``Identity`` (``mta.accounts.source``); it fails with ``UnauthorizedLogin``, or
+    with ``TemporaryFailure`` where it cannot know.  For an unknown name it takes as long as for a wrong password."""
+
+    offers_scram: bool = Attribute("every account of it that has a password has keys for SCRAM; may change")
+
+    def find(name: str) -> Maybe[Account | None]:
+        """The account as it is now, in whatever state; None: this source does not know it.  ``TemporaryFailure``."""
+
+    def scram(name: str, hash_name: str) -> Maybe[ScramKeys | None]:
+        """Keys of an account, for "sha-1" or "sha-256"; None where there are none."""
+
+    def still(login: Login) -> Maybe[bool]:
+        """Does what the client logged in with still count?  ``TemporaryFailure``."""
+
+    def close() -> None:
+        """Let go of threads and connections; logins under way end by themselves."""
 
 
 class IObserver(Interface):

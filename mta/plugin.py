@@ -10,45 +10,74 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import directlyProvides
 
-from mta.config.option import Duration, Options, Path, Secret, Size, TableName, option
+from mta.config.option import Duration, Options, Path, Secret, Size, Table, TableName, Url, option
 from mta.delivery.running import Program, Run
 from mta.delivery.values import Batch, Limits
 from mta.envelope import Outcome, Scope, Status
 from mta.events import Event
 from mta.interfaces import IProvider, IResolver, ITable
+from mta.message.edits import Edit
+from mta.message.header import Header, scan
 from mta.message.reading import read_whole
+from mta.policy.values import (
+    ConnectionContext,
+    DispatchContext,
+    GreetingContext,
+    MessageContext,
+    RecipientContext,
+    SenderContext,
+)
 from mta.reply import PermanentFailure, Reply, TemporaryFailure
-from mta.verdict import Verdict
+from mta.verdict import Decision, Verdict
+
+if TYPE_CHECKING:
+    from mta.dkim.signer import Signer
 
 __all__ = [
     "Batch",
+    "ConnectionContext",
+    "Decision",
+    "DispatchContext",
     "Duration",
+    "Edit",
+    "GreetingContext",
+    "Header",
     "Limits",
+    "MessageContext",
     "Options",
     "Outcome",
     "Path",
     "PermanentFailure",
+    "RecipientContext",
     "Reply",
     "Scope",
     "Secret",
+    "SenderContext",
     "Services",
     "Size",
     "Status",
+    "Table",
     "TableName",
     "TemporaryFailure",
+    "Url",
     "Verdict",
     "option",
     "provider",
     "read_whole",
+    "scan",
 ]
 
 C = TypeVar("C", bound=type)
+
+
+def _not_own(address: str) -> bool:
+    return False
 
 
 def _nothing(program: Program, run: Run) -> None:
@@ -62,6 +91,7 @@ class Services:
     ``name`` is the section's name in the configuration.  ``reactor`` gives monotonic time (``seconds``,
     ``callLater``) and connections.  ``now`` is UTC milliseconds.  ``in_thread(work, *args)`` runs blocking
     disk work outside the reactor.  ``table(name)`` is a table of the configuration.  ``launch`` starts a program.
+    ``is_own`` tells whether an IP address is one of this host's.
     """
 
     name: str
@@ -74,6 +104,8 @@ class Services:
     table: Callable[[str], ITable]
     emit: Callable[[Event, str], None]
     launch: Callable[[Program, Run], None] = _nothing
+    is_own: Callable[[str], bool] = _not_own
+    signer: Signer | None = None  # by the keys of [dkim]
 
 
 def provider(kind: str, type_name: str, options: type[Options]) -> Callable[[C], C]:

@@ -204,14 +204,12 @@ class MailService(Service):
     def _bind(self) -> None:
         if not self._place.alone:
             for name, descriptor, family in self._place.listeners:
-                factory = SmtpFactory(self._parts.context(name), self._connections, reactor.callLater)
-                self._factories[name] = factory
+                self._factories[name] = factory = self._parts.factory(name, self._connections)
                 self._ports.append(adopt(reactor, descriptor, family, factory))
             return
         self._start_helper()
         for listener in self.configuration.listen:
-            factory = SmtpFactory(self._parts.context(listener.name), self._connections, reactor.callLater)
-            self._factories[listener.name] = factory
+            self._factories[listener.name] = factory = self._parts.factory(listener.name, self._connections)
             try:
                 self._ports.append(bind(reactor, listener.name, listener.endpoint, factory))
             except CannotStart as error:
@@ -238,6 +236,7 @@ class MailService(Service):
             make_state(state)
             self.spool.open()
             self._parts.start()
+            self._ports += self._parts.listen_local(self._factories, self._connections)
         except (CannotStart, SpoolLocked, SpoolUnusable) as error:
             self._give_up(str(error))
         except ValueError as error:
@@ -353,6 +352,7 @@ class MailService(Service):
             queue=self._parts.manager,
             seconds=time.monotonic,
             refusals=self._refusals,
+            brakes=self._parts.brakes,
         )
         handlers = {
             "reload": self._control_reload,
@@ -360,12 +360,14 @@ class MailService(Service):
             "drain": self._draining.drain,
             "stop": self._control_stop,
             **operations.handlers(),
+            **self._parts.logins.handlers(),
         }
         if self._place.alone:
             self._ports.append(listen_control(reactor, state, handlers))
             return
         more = {"check": self._control_check, "reopen": self._control_reopen, "reread-pauses": operations.reread_pauses}
         self._channel = Channel({**handlers, **more}, self._parent_gone)
+        self._parts.logins.tell = self._channel.tell
         pipes: Any = StandardIO
         pipes(self._channel, ASKS, ANSWERS, reactor)
 
@@ -410,6 +412,7 @@ class MailService(Service):
             self._purging.cancel()
         if self._threads.started:
             self._threads.stop()
+        self._parts.close()
         self._refusals.flush()
         self._log.flush()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from mta.events import Event
+from mta.events import SAID, Event
 from mta.message.edits import Edit
 from mta.reply import Reply
 
@@ -50,14 +50,34 @@ class Verdict:
         return _NONE
 
     @classmethod
-    def reject(cls, code: int, enhanced: str, text: str, *reasons: Event) -> Verdict:
-        """Refuse for good; ``code`` is 5yz."""
-        return cls(decision=Decision.REJECT, reply=Reply.of(code, enhanced, text), reasons=reasons)
+    def reject(cls, code: int, enhanced: str, text: str, *reasons: Event, reason: str = "") -> Verdict:
+        """Refuse for good; ``code`` is 5yz.  ``reason``, here and below: one in words, for the operator alone."""
+        return cls(decision=Decision.REJECT, reply=Reply.of(code, enhanced, text), reasons=_with(reasons, reason))
 
     @classmethod
-    def defer(cls, code: int, enhanced: str, text: str, *reasons: Event) -> Verdict:
-        """Refuse for now; ``code`` is 4yz."""
-        return cls(decision=Decision.DEFER, reply=Reply.of(code, enhanced, text), reasons=reasons)
+    def defer(cls, code: int, enhanced: str, text: str, *reasons: Event, reason: str = "") -> Verdict:
+        """Refuse for now; ``code`` is 4yz, 421 ends the session."""
+        return cls(decision=Decision.DEFER, reply=Reply.of(code, enhanced, text), reasons=_with(reasons, reason))
+
+    @classmethod
+    def hold(cls, *reasons: Event, reason: str = "") -> Verdict:
+        """Take it, and let nothing leave before an operator releases it."""
+        return cls(decision=Decision.HOLD, reasons=_with(reasons, reason))
+
+    @classmethod
+    def quarantine(cls, *reasons: Event, reason: str = "") -> Verdict:
+        """Take it, and mark it as suspect."""
+        return cls(decision=Decision.QUARANTINE, reasons=_with(reasons, reason))
+
+    @classmethod
+    def discard(cls, *reasons: Event, reason: str = "") -> Verdict:
+        """Take it, and throw it away: counted under the policy's name."""
+        return cls(decision=Decision.DISCARD, reasons=_with(reasons, reason))
+
+    @classmethod
+    def edit(cls, *edits: Edit, reason: str = "") -> Verdict:
+        """No objection; the message is changed so.  At the end of a message alone."""
+        return cls(edits=edits, reasons=_with((), reason))
 
     @classmethod
     def join(cls, verdicts: Iterable[Verdict]) -> Verdict:
@@ -77,6 +97,10 @@ class Verdict:
             if whole.decision.final:
                 break
         return whole
+
+
+def _with(reasons: tuple[Event, ...], reason: str) -> tuple[Event, ...]:
+    return (*reasons, SAID(text=reason)) if reason else reasons
 
 
 _NONE = Verdict()

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 #: Elliptic, since it is made in no time.
 CURVE = ec.SECP256R1()
+SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 
 
 class Issued(NamedTuple):
@@ -50,7 +51,9 @@ class Authority:
         password: bytes = b"",
         common_name: str = "test",
     ) -> Issued:
-        """A certificate for these names, valid from ``before`` days ago for ``days`` from now, and its key."""
+        """A certificate for these names, valid from ``before`` days ago for ``days`` from now, and its key.
+
+        With a mail address among them it is that of a client."""
         key = key or ec.generate_private_key(CURVE)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         sealed = BestAvailableEncryption(password) if password else NoEncryption()
@@ -90,7 +93,8 @@ class Authority:
             x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **usage), critical=True
         )
         if not ca:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            ends = [ExtendedKeyUsageOID.CLIENT_AUTH if any("@" in name for name in names) else SERVER]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(ends), critical=False)
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
@@ -99,6 +103,8 @@ class Authority:
 
 
 def _general_name(name: str) -> x509.GeneralName:
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

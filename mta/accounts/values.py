@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -45,6 +46,16 @@ class Login:
     account: Account
     mechanism: str  # of SASL: PLAIN, SCRAM-SHA-256-PLUS, ...
     credential: str = ""  # "" is the password; else the name of an app password, or what a token or certificate says
+    source: str = ""  # the [accounts.X] that knows it
+    proof: str = ""  # tells one password or token from another, as that source does: see ``IAccounts.current``
+
+
+class OtherKeys(NamedTuple):
+    """Keys with the same salt and rounds as the others of the account; ``credential`` as in ``Login``."""
+
+    credential: str
+    stored_key: bytes
+    server_key: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +66,4 @@ class ScramKeys:
     iterations: int
     stored_key: bytes
     server_key: bytes
+    others: tuple[OtherKeys, ...] = ()  # of its app passwords: any of them may be meant

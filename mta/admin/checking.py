@@ -20,10 +20,12 @@ from mta.admin import show
 from mta.admin.control import too_long
 from mta.admin.setting import Setting, as_json, now_ms, output, pass_setting
 from mta.admin.trying import on_trial
+from mta.config.account_check import doubtful_accounts, wrong_accounts
 from mta.config.load import Configuration, ConfigurationError, load
 from mta.config.problems import Problem
 from mta.config.programs import wrong_programs, wrong_users
 from mta.config.tree import key_path
+from mta.config.trusted import doubtful
 from mta.config.values import show_size
 from mta.delivery.maildir import MaildirOptions
 from mta.tls.advice import advise
@@ -84,19 +86,25 @@ def _look(setting: Setting) -> Found:
         errors.append(Problem(setting.path, "state", why, 'write a shorter path, such as "/var/lib/mta"'))
     if configuration.log.file is not None and not os.path.isdir(folder := os.path.dirname(configuration.log.file)):
         errors.append(Problem(setting.path, "log.file", f"there is no folder {folder}", f"make it: mkdir {folder}"))
-    programs = (*wrong_users(configuration, os.geteuid()), *wrong_programs(configuration))
+    programs = (
+        *wrong_users(configuration, os.geteuid()),
+        *wrong_programs(configuration),
+        *wrong_accounts(configuration),
+    )
     errors += [Problem(setting.path, *told) for told in programs]
     warnings = [
         *configuration.warnings,
         *(_of_key(setting, "tls", text) for text in advice.warnings),
         *(Problem(setting.path, *told) for told in _folders(configuration)),
+        *(Problem(setting.path, *told) for told in doubtful_accounts(configuration)),
+        *(Problem(setting.path, *told) for told in doubtful(configuration, _service_user(configuration.state))),
     ]
     tests = _tests(configuration)
     return Found(errors + tests.problems, warnings, advice.hints, tests.cases)
 
 
 def _tests(configuration: Configuration) -> Proof:
-    if not files_of(configuration):
+    if not files_of(configuration) and not configuration.policy:
         return Proof(0, [])
     try:
         decides = on_trial(configuration)
@@ -106,6 +114,7 @@ def _tests(configuration: Configuration) -> Proof:
     try:
         return prove(decides, now_ms, time.monotonic)
     finally:
+        decides.policies.close()
         decides.tables.close()
 
 
@@ -141,6 +150,8 @@ def _places(configuration: Configuration) -> Iterator[tuple[str, str]]:
         if listener.endpoint.startswith(_UNIX):
             path = listener.endpoint.removeprefix(_UNIX).partition(":")[0]
             yield f"listen[{index}].endpoint", os.path.dirname(path)
+    if configuration.local.folder is not None:
+        yield "local.folder", os.path.dirname(configuration.local.folder)
     for name, section in configuration.delivery.items():
         if isinstance(section.options, MaildirOptions):
             # The folder above the first part that depends on the mailbox.

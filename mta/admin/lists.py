@@ -8,21 +8,24 @@ How it fails: what a table cannot say ends the command with 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import click
 
 from mta.address import Address
 from mta.admin import show
-from mta.admin.offline import now_there
 from mta.admin.setting import Setting, as_json, now_ms, output, pass_setting
-from mta.admin.tables import opened
+from mta.admin.tables import opened, waited_for
 from mta.config.rules import list_rules
 from mta.config.values import nearest
 from mta.events import escape
-from mta.lists.roster import CannotTell, Wrong, roster
+from mta.lists.roster import Wrong, roster
 from mta.lists.values import ListRule
 from mta.reply import MailFailure
+from mta.routing.tables.listing import CannotTell
+from mta.routing.tables.made import Tables
 
 
 @click.group("list", invoke_without_command=True)
@@ -87,9 +90,9 @@ def _members(setting: Setting, first: ListRule) -> list[tuple[Any, str]]:
     rules = {str(rule.address): rule for rule in list_rules(setting.configuration.lists)}
     found: dict[Any, str] = {}
     todo, met = [first], {str(first.address)}
-    with opened(setting.configuration, now_ms) as (tables, _):
+    with opened(setting.configuration, now_ms) as (tables, reactor):
         for rule in todo:
-            for member in now_there(roster(rule, tables.get, first.max_members + 1)):
+            for member in waited_for(partial(_roster, rule, tables, first.max_members + 1), reactor):
                 within = rules.get(str(member).lower()) if isinstance(member, Address) else None
                 if within is None:
                     found.setdefault(member, str(rule.address))
@@ -97,6 +100,11 @@ def _members(setting: Setting, first: ListRule) -> list[tuple[Any, str]]:
                     met.add(str(within.address))
                     todo.append(within)
     return list(found.items())
+
+
+async def _roster(rule: ListRule, tables: Tables, limit: int) -> list[Any]:
+    async with aclosing(roster(rule, tables.get, limit)) as pages:
+        return [member async for page in pages for member in page]
 
 
 def _find(setting: Setting, name: str) -> ListRule:

@@ -11,10 +11,15 @@ import click
 
 from mta import __version__
 from mta.admin import (
+    account,
+    account_release,
     asking,
     checking,
+    dkim,
+    dns,
     explaining,
     lists,
+    mail,
     queue_changing,
     queue_reading,
     route,
@@ -59,13 +64,17 @@ for _command in (
     queue.add_command(_command)
 
 for _command in (
+    account.account,
     asking.audit,
     asking.config,
     asking.erase,
     asking.table,
     checking.check,
+    dkim.dkim,
+    dns.dns,
     explaining.explain,
     lists.list_group,
+    mail.sendmail,
     running.drain,
     running.log,
     running.reload,
@@ -75,6 +84,9 @@ for _command in (
     spool_commands.spool,
 ):
     main.add_command(_command)
+
+
+account.account.add_command(account_release.release)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from mta.queue.paused import Pauses
 from mta.queue.schedule import Job, Lane, Limit, Schedule
 from mta.spool.sqlite import SqliteSpool
 from mta.spool.values import Change, ChangeKind, Selection
+from mta.submission.brakes import Brakes, opened_here
+from mta.submission.holding import selection as held_of
 
 ROUNDS: Final = 5
 #: Destinations of a selection that are tried at once although they rest; found in so many of its recipients.
@@ -49,12 +51,14 @@ class Operations(Pausing):
         queue: Queue | None = None,
         seconds: Callable[[], float] | None = None,
         refusals: Refusals | None = None,
+        brakes: Brakes | None = None,
     ) -> None:
         super().__init__(pauses, now=now, emit=emit, queue=queue)
         self._spool = spool
         self._state = state
         self._seconds = seconds
         self._refusals = refusals
+        self._brakes = brakes
 
     def handlers(self) -> dict[str, Handler]:
         """The commands by their names on the control socket."""
@@ -63,6 +67,7 @@ class Operations(Pausing):
             "change": self.change,
             "lanes": self.lanes,
             "erase": self.erase,
+            "account-release": self.release_account,
         }
 
     # --- changes -------------------------------------------------------------------------------------------
@@ -105,6 +110,18 @@ class Operations(Pausing):
             lane = queue.schedule.lanes.get(destination)
             if lane is not None:
                 queue.schedule.end_rest(lane)
+
+    async def release_account(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """Open the brake of an account, and let go or delete what is held because of it."""
+        name, drop = request.get("account"), request.get("drop") is True
+        if not isinstance(name, str) or not name:
+            raise ControlError("say which account")
+        # First, or what is let go would be held again.
+        why = await (opened_here(self._state, self._now, name) if self._brakes is None else self._brakes.release(name))
+        count = await self._change(held_of(name), Change(ChangeKind.DELETE if drop else ChangeKind.RELEASE), by)
+        done = f"{'deleted' if drop else 'released'} by {by}"
+        self._emit(events.ACCOUNT_RELEASED(account=name, recipients=count, by=done), "")
+        return {"changed": count, "why": why}
 
     # --- erasing -------------------------------------------------------------------------------------------
 

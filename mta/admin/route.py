@@ -2,7 +2,7 @@
 
 Contract: nothing is sent, stored or changed, and no running service is asked: the replies are those of the real session
 code on a trial (``mta.trial``), the ways those that the configuration's own parts decide.  DNS is asked for mail hosts
-(not with --no-dns), tables over the network are asked.
+(not with --no-dns), tables over the network are asked; next hosts are asked for addresses with --call-ahead alone.
 How it fails: exit status 1 where the client would be refused, or with --against where anything differs.
 Limits: ``MOST_ADDRESSES`` are compared; ``mta.admin.trying.WAIT`` seconds in all for one message.
 """
@@ -47,6 +47,7 @@ def _ip(context: click.Context, parameter: click.Parameter, value: str) -> str:
 @click.option("--listener", default="", help="The name of a listener [default: the first for SMTP].")
 @click.option("--message", type=click.File("rb"), help="A message to be tried in place of a short one.")
 @click.option("--no-dns", is_flag=True, help="Do not ask DNS for mail hosts.")
+@click.option("--call-ahead", is_flag=True, help="Ask next hosts whether they take the address, as at RCPT.")
 @click.option(
     "--against", metavar="PATH", help="Another configuration, or its folder: show what it would do differently."
 )
@@ -64,6 +65,7 @@ def route(
     listener: str,
     message: BinaryIO | None,
     no_dns: bool,
+    call_ahead: bool,
     against: str | None,
     addresses: Any,
     as_json: bool,
@@ -92,7 +94,7 @@ def route(
         if against is not None:
             _against(setting, mail, configuration_at(against), as_json)
         else:
-            _show(setting.configuration, mail, no_dns, as_json)
+            _show(setting.configuration, mail, no_dns, call_ahead, as_json)
     except (LookupError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -103,10 +105,10 @@ def _with_crlf(octets: bytes) -> bytes:
     return b"".join(line + b"\r\n" for line in lines)
 
 
-def _show(configuration: Configuration, mail: Mail, no_dns: bool, as_json: bool) -> None:
+def _show(configuration: Configuration, mail: Mail, no_dns: bool, call_ahead: bool, as_json: bool) -> None:
     outside = Outside()
     resolver = outside.resolver(configuration)
-    decides = outside.deciding(configuration, resolver)
+    decides = outside.deciding(configuration, resolver, call_ahead)
     trial = Trial(decides, resolver=None if no_dns else resolver, names=FakeResolver(), now=now_ms)
 
     async def work() -> dict[str, Any]:

@@ -22,6 +22,8 @@ def lines(values: dict[str, Any]) -> Iterator[str]:
     """All of it."""
     yield from _client(values)
     yield from _replies(values)
+    for text in values["renamed"]:
+        yield f"  {escape(text)}"
     for tree in values["trees"]:
         if tree["targets"] or tree["rule"] or tree["failure"]:
             yield ""
@@ -73,7 +75,8 @@ def _tree(node: Node, depth: int = 0) -> Iterator[str]:
     arrow = f"{'  ' * depth}-> " if depth else ""
     note = f"   ({_NOTES[node['note']]})" if node["note"] else ""
     rule = f"   {node['rule']}{': ' + escape(node['table']) if node['table'] else ''}" if node["rule"] else ""
-    yield _placed(f"{arrow}{escape(node['address'])}{rule}{note}", node["where"])
+    stands = f"   (in {escape(node['stands'])})" if node["stands"] else ""
+    yield _placed(f"{arrow}{escape(node['address'])}{stands}{rule}{note}", node["where"])
     for target in node["targets"]:
         yield from _tree(target, depth + 1)
 

@@ -7,7 +7,7 @@ of the router, hosts what the delivery services foresee, paces what the queue wo
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from mta import events
 from mta.address import Address, AddressError
 from mta.admin.route_near import near
-from mta.admin.route_tree import Node, tree_of
+from mta.admin.route_tree import Node, place_of_entry, tree_of
 from mta.config.lines import element_line, section_line
 from mta.config.retry_rules import retry_rules
 from mta.deciding import Deciding
@@ -23,12 +23,13 @@ from mta.envelope import Destination
 from mta.queue.pace import NO_LIMIT, Gate, Pace
 from mta.reply import MailFailure, Reply
 from mta.routing.ask import resolve
-from mta.routing.values import Expansion, Route
+from mta.routing.values import Admission, Expansion, Route, is_place
 from mta.smtp.grammar import parse_mailbox
 from mta.trial.values import Copy, Mail, Result
 
 #: A queue id, which nobody has been given.
 _ID: Final = re.compile(r"queued as [0-9A-Z]{13}\b")
+_RENAMED: Final = frozenset({events.RENAMED_ADDRESS.code, events.NOT_RENAMED.code})
 _LIMITS: Final = ("message_size", "recipients", "header", "data_line", "received_hops")
 #: Reply codes with which an address is unknown here.
 _UNKNOWN: Final = ("5.1.1", "5.7.1")
@@ -67,11 +68,13 @@ async def values(decides: Deciding, mail: Mail, result: Result) -> dict[str, Any
     """All that there is to show."""
     configuration = decides.configuration
     trees, nearly = [], []
+    called: dict[str, list[str]] = {}
     for number, text in enumerate(mail.recipients):
         reply = result.final(number)
         address = _address(text)
         if address is not None:
-            trees.append(await _tree(decides, address))
+            called[text] = await _called(decides, address, result)
+            trees.append(await _tree(decides, _renamed(address, result)))
             unknown = reply is not None and reply.permanent and reply.enhanced in _UNKNOWN
             nearly += near(decides, address, unknown)
     return {
@@ -87,9 +90,10 @@ async def values(decides: Deciding, mail: Mail, result: Result) -> dict[str, Any
         "accepted": not result.refused,
         "greeting": said(result.opening[0].reply) if result.opening else "",
         "mail": said(result.mail),
-        "rcpt": [_rcpt(mail.recipients[number], reply, result) for number, reply in enumerate(result.rcpt)],
+        "rcpt": [_rcpt(mail.recipients[number], reply, result, called) for number, reply in enumerate(result.rcpt)],
         "data": [said(reply) for reply in result.data],
         "why": [one.args["why"] for one in result.events if one.code == events.REFUSED.code and one.args.get("why")],
+        "renamed": [str(one) for one in result.events if one.code in _RENAMED],
         "trees": trees,
         "near": [one._asdict() for one in dict.fromkeys(nearly)],
         "recipients": [_recipient(decides, copy) for copy in result.copies],
@@ -97,14 +101,35 @@ async def values(decides: Deciding, mail: Mail, result: Result) -> dict[str, Any
     }
 
 
-def _rcpt(address: str, reply: Reply | None, result: Result) -> dict[str, Any]:
+def _renamed(address: Address, result: Result) -> Address:
+    """The form in which it was judged (``[rewrite]``)."""
+    for one in result.events:
+        if one.code == events.RENAMED_ADDRESS.code and (one.args["where"], one.args["address"]) == (
+            "recipient",
+            str(address),
+        ):
+            return _address(one.args["to"]) or address
+    return address
+
+
+async def _called(decides: Deciding, address: Address, result: Result) -> list[str]:
+    """What the next host has said of the address, where it is asked."""
+    rule = decides.router.rules.domains.get(address.domain)
+    if rule is None or not rule.call_ahead:
+        return []
+    found = resolve(partial(decides.router.admit, address, result.rights), {}, decides.answerer)
+    admission = found if isinstance(found, Admission) else await found
+    return [str(reason) for reason in admission.reasons if "call-ahead" in str(reason)]
+
+
+def _rcpt(address: str, reply: Reply | None, result: Result, called: Mapping[str, list[str]]) -> dict[str, Any]:
     why = [
         text
         for one in result.events
         if one.code == events.RECIPIENT_REFUSED.code and one.args["address"].lower() == address.lower()
         for text in one.args["why"]
     ]
-    return {"address": address, "reply": said(reply), "why": why}
+    return {"address": address, "reply": said(reply), "why": why or called.get(address, [])}
 
 
 def _address(text: str) -> Address | None:
@@ -136,7 +161,7 @@ def _recipient(decides: Deciding, copy: Copy) -> dict[str, Any]:
         "original": str(recipient.original),
         "reverse_path": "" if route.rewrite is None else str(route.rewrite.reverse_path or ""),
         "path": list(recipient.path),
-        "rules": [_rule(decides, str(reason)) for reason in route.reasons],
+        "rules": [*_mailbox(decides, copy), *(_rule(decides, str(reason)) for reason in route.reasons)],
         "hosts": [
             {"name": host.name, "preference": host.preference, "port": host.port, "addresses": list(host.addresses)}
             for host in hosts
@@ -147,6 +172,16 @@ def _recipient(decides: Deciding, copy: Copy) -> dict[str, Any]:
         "pace": _pace(decides, route, [host.name for host in hosts]),
         "expire_after": expire,
     }
+
+
+def _mailbox(decides: Deciding, copy: Copy) -> list[dict[str, str]]:
+    """The entry of the mailbox, where a table has the mailboxes of its domain."""
+    address, facts = copy.recipient.address, copy.route.facts
+    rule = decides.router.rules.domains.get(address.domain)
+    if rule is None or rule.mailboxes is None or rule.relay or copy.route.hold or is_place(copy.route.destination):
+        return []
+    base = Address(facts.get("local_part", address.local), address.domain)
+    return [{"rule": f"{base} in {rule.mailboxes}", "where": place_of_entry(decides, rule.mailboxes, str(base))}]
 
 
 def _left_out(copy: Copy) -> list[str]:
@@ -162,6 +197,8 @@ def _rule(decides: Deciding, text: str) -> dict[str, str]:
         place = element_line(files, "route", rest)
     elif kind == "domain":
         place = section_line(files, "domains", rest.partition(" ")[0])
+    elif (table := rest.removeprefix("in ")) != rest:  # the mailbox's own service
+        place = place_of_entry(decides, table, kind)
     return {"rule": text, "where": place}
 
 

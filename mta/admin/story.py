@@ -21,7 +21,7 @@ from mta.events import Event, escape
 from mta.queue.paused import Pause
 from mta.queue.progress import outcome_of, put_off
 from mta.queue.retry import Retries
-from mta.routing.values import EXPANSION
+from mta.routing.values import EXPANSION, NOTE
 from mta.spool.values import Row
 
 _INDENT: Final = " " * 24
@@ -98,6 +98,8 @@ def asked_for(envelope: Envelope | None, rows: Sequence[Row]) -> Iterator[str]:
         recipient = row.recipient
         if recipient.original in expanded and recipient.destination != EXPANSION:
             continue
+        if recipient.destination.service == NOTE:
+            continue  # nobody asked for it
         said = []
         if recipient.notify:
             said.append(f"NOTIFY={escape(recipient.notify)}")
@@ -139,7 +141,8 @@ def _committed(event: Event) -> Told:
 
 def _expanded(event: Event) -> Told:
     args = event.args
-    return "leads", [f"{_word(args, 'address')}{_ARROW}{_word(args, 'targets')}   {_word(args, 'rule')}"]
+    where = f"   {_word(args, 'where')}" if args.get("where") else ""
+    return "leads", [f"{_word(args, 'address')}{_ARROW}{_word(args, 'targets')}   {_word(args, 'rule')}{where}"]
 
 
 def _routed(event: Event) -> Told:
@@ -151,6 +154,9 @@ def _routed(event: Event) -> Told:
 def _attempt(event: Event) -> Told:
     args = event.args
     if args.get("status") == Status.EXPANDED:
+        if args.get("service") not in (None, "", EXPANSION.service):  # a list, or a note: what has become of it
+            name = "note" if args["service"] == NOTE else "expanded"
+            return name, [f"<{_word(args, 'address')}>: {_word(args, 'reply').removeprefix('250 2.0.0 ')}"]
         return "expanded", [f"<{_word(args, 'address')}>: its targets have the message from here on"]
     seconds = f"{_word(args, 'seconds')}s" if args.get("seconds") not in (None, "") else ""
     how = "  ".join(word for word in (_word(args, "host"), _word(args, "tls"), seconds) if word)
@@ -187,6 +193,14 @@ def _spawned(event: Event) -> Told:
 
 def _held(event: Event) -> Told:
     return "held", [f"<{_word(event.args, 'address')}> {_word(event.args, 'reason')}"]
+
+
+def _policy(event: Event) -> Told:
+    args = event.args
+    about = f" of {_word(args, 'about')}" if args.get("about") else ""
+    said = f"{_word(args, 'policy')} at {_word(args, 'stage')}{about}: {_word(args, 'decision')}"
+    lines = [f"{said}   {_word(args, 'reply')}".rstrip()]
+    return "policy", [*lines, _word(args, "why")] if args.get("why") else lines
 
 
 def _added(event: Event) -> Told:
@@ -234,6 +248,7 @@ _EVENTS: Final[Mapping[str, Callable[[Event], Told]]] = {
     "header-cut": _cut,
     "held": _held,
     "not-bounced": _not_told,
+    "policy": _policy,
     "reported": _told_sender,
     **dict.fromkeys(sorted(KEPT | {events.NOT_KEPT.code}), _refused),
     "spawned": _spawned,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from random import SystemRandom
 from typing import Any, NamedTuple
@@ -79,10 +79,18 @@ def _answered(table: ITable, key: str, reactor: Any) -> str | None:
     answer = table.lookup(key)
     if answer is None or isinstance(answer, str):
         return answer
-    found: list[str | Failure | None] = []
-    running = maybeDeferred(as_deferred, answer).addBoth(found.append)
-    reactor.callWhenRunning(lambda: running.addBoth(lambda _: reactor.stop()))
-    reactor.run(installSignalHandlers=False)
+    awaited = answer
+    value: str | None = waited_for(lambda: awaited, reactor)
+    return value
+
+
+def waited_for(work: Callable[[], Awaitable[Any]], reactor: Any) -> Any:
+    """What an awaitable comes to, in a reactor that runs as long as it has to be waited for."""
+    found: list[Any] = []
+    running = maybeDeferred(lambda: as_deferred(work())).addBoth(found.append)
+    if not found:
+        running.addBoth(lambda _: reactor.stop())
+        reactor.run(installSignalHandlers=False)
     (value,) = found
     if isinstance(value, Failure):
         value.raiseException()

@@ -9,6 +9,7 @@ How it fails: ``OSError``, ``ValueError`` and their kind where something of it c
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any, Final, TypeVar
 
@@ -22,11 +23,13 @@ from twisted.python.failure import Failure
 from mta.admin.setting import now_ms
 from mta.config.load import Configuration
 from mta.deciding import Deciding, deciding
+from mta.delivery.call_ahead import Memory
 from mta.dns.fake import FakeResolver
 from mta.dns.resolver import Resolver
 from mta.events import Event
 from mta.interfaces import IResolver, ITable
 from mta.plugin import Services
+from mta.routing.own import is_own
 from mta.waiting import as_deferred
 
 T = TypeVar("T")
@@ -47,9 +50,11 @@ class Outside:
         servers = [f"[{server.host}]:{server.port}" for server in dns.servers]
         return Resolver(self.reactor, servers, timeout=dns.timeout, trust_ad=dns.trust_ad)
 
-    def deciding(self, configuration: Configuration, resolver: IResolver) -> Deciding:
-        """What decides, with the network."""
-        made = deciding(configuration, _services(self.reactor, resolver, self._in_thread))
+    def deciding(self, configuration: Configuration, resolver: IResolver, call_ahead: bool = False) -> Deciding:
+        """What decides, with the network.  ``call_ahead``: next hosts are asked whether they take addresses."""
+        called = Memory() if call_ahead else None
+        services = replace(_services(self.reactor, resolver, self._in_thread), is_own=is_own)
+        made = deciding(configuration, services, called=called)
         self._made.append(made)
         return made
 
@@ -71,6 +76,7 @@ class Outside:
             self.reactor.run(installSignalHandlers=False)
         finally:
             for made in self._made:
+                made.policies.close()
                 made.tables.close()
             self.reactor.disconnectAll()
         (result,) = found

@@ -72,7 +72,7 @@ def report(
     fields = status_fields(notice, about.envelope, about.id, hostname, at_ms, utf8)
     # RFC 6533 4: in its own type only where it has UTF-8; many readers know the older one alone.
     unicode = not fields.isascii()
-    parts = [_text_part(text, languages), _status_part(fields, unicode)]
+    parts = [text_part(text, languages), _status_part(fields, unicode)]
     if returned:
         parts.append(returned)
     boundary = _boundary(id, parts)
@@ -80,10 +80,10 @@ def report(
     head = [
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
         f"To: <{_CONTROL.sub('?', str(notice.to))}>",
-        _subject_field(subject(notice, languages)),
+        subject_field(subject(notice, languages)),
         f"Date: {date_text(at_ms)}",
         f"Message-ID: <{id}@{hostname}>",
-        *_references(about.header),
+        *references(about.header),
         # RFC 3834 5
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
@@ -108,7 +108,8 @@ def _boundary(id: str, parts: list[bytes]) -> str:
     return f"=_{id}.{number}"
 
 
-def _references(header: bytes) -> list[str]:
+def references(header: bytes) -> list[str]:
+    """The fields that name the message which this is about."""
     # RFC 3834 3.1.5: so that it shows beside the message that it is about.
     found = scan(header).get(b"message-id") or b""
     if not _MESSAGE_ID.match(found):
@@ -117,13 +118,15 @@ def _references(header: bytes) -> list[str]:
     return [f"In-Reply-To: {text}", f"References: {text}"]
 
 
-def _subject_field(text: str) -> str:
+def subject_field(text: str) -> str:
+    """The field, without its end."""
     # RFC 2047: as encoded-words where it has to be, in lines of legal length.
     value = Header(text, maxlinelen=_COLUMNS, header_name="Subject").encode(linesep="\r\n")
     return f"Subject: {value}"
 
 
-def _text_part(content: bytes, languages: Sequence[Catalog]) -> bytes:
+def text_part(content: bytes, languages: Sequence[Catalog]) -> bytes:
+    """What people read: fields, an empty line, and the text."""
     tags = ", ".join(catalog.tag for catalog in languages)
     head = f"Content-Description: Notification\r\nContent-Language: {tags}\r\n".encode("ascii")
     if is_plain(content):

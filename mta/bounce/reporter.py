@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
@@ -25,6 +26,8 @@ from mta.address import Address
 from mta.bounce.catalog import MEASURE, catalogs
 from mta.bounce.decide import FAILED, Ended, Notice, decide
 from mta.bounce.report import Subject, is_international, report
+from mta.dkim.own import Own, sign_own
+from mta.dkim.signer import Signer
 from mta.envelope import Destination, Envelope, Origin, Recipient, Right
 from mta.events import Event
 from mta.interfaces import IIncoming, IMessage, ISpool
@@ -32,7 +35,7 @@ from mta.message.edits import Edit
 from mta.message.reading import read_whole
 from mta.message.trace import received
 from mta.queue.conclude import Report
-from mta.reply import MailFailure
+from mta.reply import MailFailure, TemporaryFailure
 from mta.routing.recipients import Leads
 from mta.spool.values import Damaged
 
@@ -68,6 +71,7 @@ class Reports:
         self._lead = lead
         self._hostname = hostname
         self._languages = catalogs((MEASURE,))
+        self._signer: Signer | None = None
         self._postmaster = postmaster
         self._strangers = strangers
         self._return_size = return_size
@@ -77,6 +81,10 @@ class Reports:
         self._postmaster = postmaster
         self._strangers = strangers
         self._return_size = return_size
+
+    def sign_by(self, signer: Signer) -> None:
+        """Reports are signed from now on, where there are keys for the domain that they are from."""
+        self._signer = signer
 
     def speak(self, languages: Sequence[str], folder: str | None = None) -> None:
         """What people read is in these languages from now on, ``folder``: with texts of the site's own; raises
@@ -124,40 +132,78 @@ class Reports:
     async def compose(self, message: IMessage, notice: Notice, now: int) -> Composed:
         """Write and seal one report.  Raises what the spool raises; nothing is left of it then."""
         about = await _subject(message, self._return_size)
-        leads = await self._route(notice.to, now)
-        international = is_international(notice.to)
         incoming = self._spool.begin(0)
-        try:
-            octets = report(notice, about, incoming.id, self._hostname, self._postmaster, now, self._languages)
-            trace = received(_ORIGIN, incoming.id, self._hostname, notice.to, now)
-            spawned = events.SPAWNED(now, what=notice.kind.value, about=message.id, sender=str(notice.to))
-            envelope = Envelope(
-                origin=_ORIGIN,
-                reverse_path=None,
-                arrived=now,
-                body="8BITMIME" if international else "",
-                eight_bit=not octets.isascii(),
-                smtputf8=international,
-                # RFC 8689 5: the report is as private as the message was; it goes on without if it must.
-                requiretls=message.envelope.requiretls,
-                rights=frozenset({Right.OURSELVES}),
-                configuration=message.envelope.configuration,
-            )
-            if (wait := incoming.write(octets)) is not None:
-                await wait
-            if (wait := incoming.add_recipients(_hurried(leads.recipients, notice))) is not None:
-                await wait
-            if (wait := incoming.seal(envelope, (Edit(0, 0, trace),), (spawned, *leads.events))) is not None:
-                await wait
-        except BaseException:
-            incoming.abort()
-            raise
+        octets = partial(report, notice, about, incoming.id, self._hostname, self._postmaster, now, self._languages)
+        spawned = events.SPAWNED(now, what=notice.kind.value, about=message.id, sender=str(notice.to))
+        # RFC 6710 4.6: the report has the priority of its message.
+        priority = max(recipient.priority for recipient, _ in notice.ended)
+        await self._seal(incoming, octets, notice.to, spawned, priority, message.envelope)
         kind = events.BOUNCED if notice.kind.of_failure else events.REPORTED
         told = tuple(
             kind(now, recipient.id, report=incoming.id, sender=str(notice.to), status=outcome.status.value)
             for recipient, outcome in notice.ended
         )
         return Composed(incoming, told)
+
+    async def tell(self, to: Address, octets: Callable[[str], bytes], what: str, about: str, now: int) -> None:
+        """Write a notice that no message has caused, and let it go; ``octets`` makes it, from its queue id.
+
+        Raises what the spool raises; nothing is left of it then."""
+        incoming = self._spool.begin(0)
+        spawned = events.SPAWNED(now, what=what, about=about, sender=str(to))
+        await self._seal(incoming, partial(octets, incoming.id), to, spawned)
+        await self._spool.commit(incoming, None)
+
+    async def _seal(
+        self,
+        incoming: IIncoming,
+        octets: Callable[[], bytes],
+        to: Address,
+        spawned: Event,
+        priority: int = 0,
+        about: Envelope | None = None,
+    ) -> None:
+        """Write and seal it, or abort it."""
+        now, international = spawned.at, is_international(to)
+        try:
+            leads = await self._route(to, now)
+            written = octets()
+            trace = received(_ORIGIN, incoming.id, self._hostname, to, now)
+            envelope = Envelope(
+                origin=_ORIGIN,
+                reverse_path=None,
+                arrived=now,
+                body="8BITMIME" if international else "",
+                eight_bit=not written.isascii(),
+                smtputf8=international,
+                # RFC 8689 5: the report is as private as the message was; it goes on without if it must.
+                requiretls=about is not None and about.requiretls,
+                rights=frozenset({Right.OURSELVES}),
+                configuration="" if about is None else about.configuration,
+            )
+            recipients = leads.recipients
+            if priority:
+                recipients = tuple(replace(recipient, priority=priority) for recipient in recipients)
+            if (wait := incoming.write(written)) is not None:
+                await wait
+            if (wait := incoming.add_recipients(recipients)) is not None:
+                await wait
+            edits, signed = await self._signed(incoming, (Edit(0, 0, trace),), now)
+            if (wait := incoming.seal(envelope, edits, (spawned, *signed, *leads.events))) is not None:
+                await wait
+        except BaseException:
+            incoming.abort()
+            raise
+
+    async def _signed(self, incoming: IIncoming, edits: tuple[Edit, ...], now: int) -> Own:
+        """Keys that cannot be used keep no report back."""
+        if self._signer is None:
+            return Own(edits)
+        try:
+            return await sign_own(self._signer, incoming, edits, self._signer.author, now)
+        except TemporaryFailure as failure:
+            log.error("the report {id} goes unsigned: {why}", id=incoming.id, why=failure.reason)
+            return Own(edits)
 
     async def _route(self, to: Address, now: int) -> Leads:
         """Never fails: what cannot be routed waits, or is held (configuration alone loses no report)."""
@@ -172,12 +218,6 @@ class Reports:
                 hold = f"the report cannot be routed: {failure.reply}"
         recipient = Recipient(id=0, address=to, original=to, destination=_UNROUTED, due=now, hold=hold)
         return Leads((recipient,), ())
-
-
-def _hurried(recipients: Sequence[Recipient], notice: Notice) -> Sequence[Recipient]:
-    """RFC 6710 4.6: the report has the priority of its message."""
-    priority = max(recipient.priority for recipient, _ in notice.ended)
-    return [replace(recipient, priority=priority) for recipient in recipients] if priority else recipients
 
 
 async def _subject(message: IMessage, return_size: int) -> Subject:

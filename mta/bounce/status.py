@@ -15,7 +15,7 @@ from mta.address import Address
 from mta.bounce.decide import Ended, Kind, Notice
 from mta.bounce.explain import remote_host, status_code, their_words
 from mta.bounce.human import MAX_WORDS
-from mta.envelope import Envelope, Status
+from mta.envelope import LOCAL, Envelope, Status
 from mta.events import escape
 from mta.message.quoted import MAX_LINE
 from mta.message.trace import date_text
@@ -48,7 +48,7 @@ def status_fields(notice: Notice, envelope: Envelope, id: str, hostname: str, at
         # RFC 3461 6.3 (a): as it was before it became xtext.
         fields.append(_field("Original-Envelope-Id", envelope.envid))
     fields.append(f"Reporting-MTA: dns; {hostname}")
-    if _NAME.match(envelope.origin.helo):
+    if envelope.origin.protocol != LOCAL and _NAME.match(envelope.origin.helo):
         # RFC 3464 2.2.4: the name by which the client called itself.
         fields.append(f"Received-From-MTA: dns; {envelope.origin.helo}")
     fields.append(f"Arrival-Date: {date_text(envelope.arrived)}")

@@ -11,7 +11,7 @@ from typing import Final, get_args, get_origin
 
 from mta.config.check import DEFAULT_DELIVERY, problem_at
 from mta.config.endpoint import tcp_port
-from mta.config.option import TableName
+from mta.config.option import TABLES
 from mta.config.problems import Problem
 from mta.config.render import walk
 from mta.config.schema import Configuration
@@ -33,7 +33,18 @@ def cross_warnings(configuration: Configuration, origins: Mapping[str, str]) -> 
     """All of them; see the module's text."""
     return [
         problem_at(origins, path, what, instead)
-        for look in (_hostname, _ports, _routes, _logins, _retries, _unused_deliveries, _unused_tables)
+        for look in (
+            _hostname,
+            _ports,
+            _routes,
+            _logins,
+            _in_clear,
+            _nobody,
+            _retries,
+            _unused_deliveries,
+            _unused_tables,
+            _policies,
+        )
         for path, what, instead in look(configuration)
     ]
 
@@ -77,6 +88,22 @@ def _logins(configuration: Configuration) -> Iterator[Told]:
             yield f"{key_path('delivery', name)}.auth_in_clear", what, 'leave it out; tls = "verify" is what it takes'
 
 
+def _in_clear(configuration: Configuration) -> Iterator[Told]:
+    for index, listener in enumerate(configuration.listen):
+        if not (listener.auth or listener.service == "submission"):
+            continue
+        if listener.plain_without_tls:
+            what = "passwords go over the network in clear, and whoever listens has them"
+            yield f"listen[{index}].plain_without_tls", what, "leave it out, unless a proxy before us has ended TLS"
+        elif listener.tls == "none" and not listener.xclient:
+            what = "nobody can log in: that is offered over TLS alone"
+            yield (
+                f"listen[{index}].tls",
+                what,
+                'write "starttls"; behind a proxy that ends TLS, plain_without_tls = true',
+            )
+
+
 def _near(host: str) -> bool:
     if host == "localhost":
         return True
@@ -84,6 +111,13 @@ def _near(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _nobody(configuration: Configuration) -> Iterator[Told]:
+    for index, listener in enumerate(configuration.listen):
+        if listener.service == "submission" and not configuration.accounts and not listener.xclient:
+            what = "nobody can send there: there are no accounts"
+            yield f"listen[{index}].service", what, 'write [accounts.main] and type = "file", see docs/accounts.rst'
 
 
 def _retries(configuration: Configuration) -> Iterator[Told]:
@@ -122,12 +156,22 @@ def _unused_deliveries(configuration: Configuration) -> Iterator[Told]:
             yield key_path("delivery", name), what, f'name it: via = "{name}" in a [[route]], or take it out'
 
 
+def _policies(configuration: Configuration) -> Iterator[Told]:
+    service = configuration.service
+    used = {*service.mx.policy, *service.submission.policy, *service.lmtp.policy, *configuration.queue.policy}
+    used |= {name for listener in configuration.listen for name in listener.policy or ()}
+    for name in configuration.policy:
+        if name not in used:
+            what = "nobody asks it"
+            yield key_path("policy", name), what, f'name it: policy = ["{name}"] in a [service.X], or take it out'
+
+
 def _unused_tables(configuration: Configuration) -> Iterator[Told]:
     used: set[str] = set()
     for leaf in walk(configuration):
-        if leaf.kind is TableName:
+        if leaf.kind in TABLES:
             used.add(str(leaf.value))
-        elif get_origin(leaf.kind) is tuple and get_args(leaf.kind)[0] is TableName:
+        elif get_origin(leaf.kind) is tuple and get_args(leaf.kind)[0] in TABLES:
             used.update(map(str, leaf.value))
     for name in configuration.tables:
         if f"table:{name}" not in used:

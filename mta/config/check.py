@@ -16,6 +16,8 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from mta.bounce.catalog import wrong_languages
+from mta.config.auth_options import logins
+from mta.config.dkim_options import dkim
 from mta.config.domain_check import domain_files, domains, known_delivery
 from mta.config.domain_options import Domain
 from mta.config.endpoint import clash, dual_stack, tcp_port
@@ -23,8 +25,10 @@ from mta.config.files import unsafe
 from mta.config.forward_options import forwarding
 from mta.config.list_check import lists
 from mta.config.list_options import MailingList
-from mta.config.option import Network, TableName
+from mta.config.local_check import local
+from mta.config.option import TABLES, Network
 from mta.config.pace_options import Pace
+from mta.config.policy_check import policies
 from mta.config.postmaster import undelivered
 from mta.config.problems import Problem, Wrong
 from mta.config.queue_options import Queue
@@ -59,6 +63,7 @@ class Draft:
         self.lists: Mapping[str, MailingList] = found.get("lists", {})
         self.delivery_names = _names(written.get("delivery"))
         self.table_names = _names(written.get("tables"))
+        self.policy_names = _names(written.get("policy"))
         domains = written.get("domains")
         #: False: there are domains that could not be read.
         self.all_domains = domains is None or (
@@ -93,7 +98,11 @@ def cross_check(draft: Draft) -> list[Problem]:
         table_circles,
         domain_files,
         lists,
+        local,
         forwarding,
+        logins,
+        policies,
+        dkim,
         _reports,
         _workers,
     ):
@@ -198,9 +207,9 @@ def _tables_named(draft: Draft) -> Iterator[tuple[str, str]]:
     hints = get_type_hints(Configuration, include_extras=True)
     for key, found in draft.found.items():
         for path, kind, value in walk_value(key, hints[key], found):
-            if kind is TableName and value is not None:
+            if kind in TABLES and value is not None:
                 yield path, value
-            elif get_origin(kind) is tuple and get_args(kind)[0] is TableName:
+            elif get_origin(kind) is tuple and get_args(kind)[0] in TABLES:
                 for index, one in enumerate(value):
                     if one is not None:
                         yield f"{path}[{index}]", one

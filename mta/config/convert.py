@@ -33,8 +33,11 @@ from mta.config.option import (
     Secret,
     Server,
     Size,
+    Table,
     TableName,
+    Url,
 )
+from mta.config.policy_options import PolicyOptions
 from mta.config.problems import ConfigurationError, Problem, Wrong, show
 from mta.config.providers import Providers, origin
 from mta.config.render import option_fields, required
@@ -59,6 +62,7 @@ _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
     Address: values.address,
     ListName: values.list_name,
     Server: values.server,
+    Url: values.url,
 }
 #: Types whose values need the folder of the file as well.
 _BASED: Final[dict[Any, Callable[[Any, str], Any]]] = {
@@ -83,6 +87,7 @@ def converter(providers: Providers, environ: Mapping[str, str]) -> Converter:
     made.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(get_args(kind), made))
     made.register_structure_hook_factory(_is_options, lambda kind: _options(kind, made))
     made.register_structure_hook_factory(_is_section, lambda kind: _section(get_args(kind)[1], made, providers))
+    made.register_structure_hook(Table, _leaf(_from_place(lambda value, base: Table(values.table_name(value, base)))))
     return made
 
 
@@ -300,16 +305,47 @@ def _section(kind_name: str, made: Converter, providers: Providers) -> Hook:
             raise ConfigurationError([node.problem("type is missing", f"write type = {choices}")])
         type_name = made.structure(written, str)
         try:
-            provider = providers.get(kind_name, type_name)
+            family = providers.family(kind_name, type_name)
         except Wrong as wrong:
             raise ConfigurationError([written.problem(wrong.what, wrong.instead)]) from None
+        provider = family[0]
+        if kind_name == "policy":
+            return _policy(made, node, type_name, family)
         try:
             options = read_options(made, provider.options, node, frozenset({"type"}))
         except ConfigurationError:
             raise
-        except Exception as error:  # a stranger's options: a type hint without its import, a check that raises
-            what = f"{origin(provider)} declares options that cannot be read: {type(error).__name__}: {error}"
-            raise ConfigurationError([node.problem(what, "repair the plugin")]) from error
+        except Exception as error:
+            raise _unreadable(provider, node, error) from error
         return Section(type_name=type_name, provider=provider, options=options)
 
     return hook
+
+
+def _unreadable(provider: Any, node: Node, error: Exception) -> ConfigurationError:
+    """A stranger's options: a type hint without its import, a check that raises."""
+    what = f"{origin(provider)} declares options that cannot be read: {type(error).__name__}: {error}"
+    return ConfigurationError([node.problem(what, "repair the plugin")])
+
+
+def _policy(made: Converter, node: Node, type_name: str, family: tuple[Any, ...]) -> Section:
+    """A policy: the options of its type, and those that all have."""
+    provider = family[0]
+    for other in family:
+        if other.options is not provider.options:
+            what = f"{origin(other)} registers the type with other options than {origin(provider)} does"
+            raise ConfigurationError([node.problem(what, "give all stages of one type the same options")])
+    ours = frozenset(field.name for field in option_fields(PolicyOptions))
+    problems: list[Problem] = []
+    read: list[Any] = []
+    for kind, ignore in ((PolicyOptions, frozenset(node.value)), (provider.options, ours | {"type"})):
+        try:
+            read.append(read_options(made, kind, node, ignore))
+        except ConfigurationError as error:
+            problems += error.problems
+        except Exception as error:
+            raise _unreadable(provider, node, error) from error
+    if problems:
+        raise ConfigurationError(problems)
+    common, options = read
+    return Section(type_name=type_name, provider=provider, options=options, providers=family, common=common)

@@ -31,8 +31,11 @@ from mta.config.option import (
     Secret,
     Server,
     Size,
+    Table,
     TableName,
+    Url,
 )
+from mta.config.policy_options import PolicyOptions
 from mta.config.providers import Providers
 from mta.config.render import as_toml, option_fields, required
 from mta.config.schema import Configuration
@@ -50,6 +53,8 @@ _TYPES: Final[dict[Any, str]] = {
     Path: "path",
     Endpoint: "endpoint",
     TableName: "table",
+    Table: "table",
+    Url: "URL",
     Secret: "secret",
     Name: "name",
     DomainName: "domain",
@@ -59,7 +64,7 @@ _TYPES: Final[dict[Any, str]] = {
     IPv4Network | IPv6Network: "network",
 }
 #: The sections of the demonstration: their names by kind and type; then names for those that are comments.
-_SHOWN: Final = {"delivery": {"maildir": "local", "smtp": "internet"}}
+_SHOWN: Final = {"accounts": {"file": "main"}, "delivery": {"maildir": "local", "smtp": "internet"}}
 _NAMES: Final = {
     "cached": "remembered",
     "chain": "all",
@@ -71,12 +76,24 @@ _NAMES: Final = {
     "regexp": "patterns",
     "sqlite": "accounts",
     "static": "special",
+    "table": "known-senders",
 }
 #: Domains of which each kind has keys of its own.
 _OTHER_DOMAINS: Final = {
     "customer.example": ("relay", "recipients"),
     "other.example": ("alias_of",),
     "silent.example": ("null",),
+}
+#: What else is shown of a list of tables.
+_MORE: Final = {
+    "listen": """\
+# Where mail programs send from, with a login: port 587 of a real site, or 465 with `tls = "implicit"`.
+[[listen]]
+name = "submission"
+endpoint = "tcp:2587:interface=127.0.0.1"
+service = "submission"
+
+"""
 }
 _UNSET: Final = (None, "[]", '""')
 _BUILT_IN: Final = Providers(vars(mta.plugins.builtin)[name] for name in mta.plugins.builtin.__all__)
@@ -109,7 +126,7 @@ that is wrong with them at once, each with the file, the key and what to write i
   the name of one is part of the key: ``--set listen.mx.endpoint=tcp:25``.
 * A file, or the folder of a file, that anybody may write is refused: who can write it would be the MTA.
 * ``mta reload`` puts a changed configuration in force, except for ``hostname``, ``state``, ``workers``, ``[[listen]]``,
-  ``[dns]``, ``[log]`` and ``queue.reserve``, which need a restart.
+  ``[local]``, ``[dns]``, ``[log]`` and ``queue.reserve``, which need a restart.
 * A plugin is a module in ``mta/plugins/`` of an installed distribution, or a file in a folder of
   ``plugins.paths``; its types stand in ``type`` as the built-in ones do.
 """
@@ -122,9 +139,9 @@ def shipped() -> str:
     for field in option_fields(Configuration):
         kind = hints[field.name]
         if isinstance(kind, type) and issubclass(kind, Options):
-            lines += [*_comment(_text(kind)), f"[{field.name}]", *_options(kind), ""]
+            lines += _section(field.name, kind)
         elif get_origin(kind) is tuple and _is_options(get_args(kind)[0]):
-            lines += [*_tables(field.name, get_args(kind)[0]), ""]
+            lines += [*_tables(field.name, get_args(kind)[0]), "", *_MORE.get(field.name, "").splitlines()]
         elif get_origin(kind) is Mapping:
             lines += _named(field, get_args(kind)[1])
         else:
@@ -142,7 +159,8 @@ def reference() -> str:
         kind = hints[field.name]
         member = get_args(kind)[-1] if get_origin(kind) is Mapping else None
         if isinstance(kind, type) and issubclass(kind, Options):
-            sections += _reference_section(f"[{field.name}]", kind)
+            for path, inner in _sections(field.name, kind):
+                sections += _reference_section(f"[{path}]", inner)
         elif get_origin(kind) is tuple and _is_options(get_args(kind)[0]):
             sections += _reference_section(f"[[{field.name}]]", get_args(kind)[0])
         elif member is not None and _is_options(member):
@@ -165,10 +183,16 @@ def _comment(text: str) -> list[str]:
     return lines
 
 
+def _section(path: str, kind: type[Options]) -> Iterator[str]:
+    for name, inner in _sections(path, kind):
+        yield from (*_comment(_text(inner)), f"[{name}]", *_options(inner), "")
+
+
 def _options(kind: type[Options], *, hidden: bool = False) -> Iterator[str]:
     hints = get_type_hints(kind, include_extras=True)
     for field in option_fields(kind):
-        yield from _option(field, hints[field.name], hidden=hidden)
+        if not _is_options(hints[field.name]):
+            yield from _option(field, hints[field.name], hidden=hidden)
 
 
 def _option(field: Field[Any], kind: Any, *, hidden: bool = False) -> Iterator[str]:
@@ -211,6 +235,8 @@ def _named(field: Field[Any], member: Any) -> Iterator[str]:
         name = shown.get(type_name) or _NAMES.get(type_name, type_name)
         yield f"{'#' * hidden}[{field.name}.{name}]"
         yield f"{'#' * hidden}type = {json.dumps(type_name)}"
+        if kind == "policy":
+            yield from _options(PolicyOptions, hidden=hidden)
         yield from _options(options, hidden=hidden)
         yield ""
 
@@ -246,7 +272,8 @@ def _reference_section(title: str, kind: type[Options], line: str = "-") -> list
     lines = [*_title(title, line), *textwrap.wrap(_quoted(_text(kind)), _WIDTH), ""]
     hints = get_type_hints(kind, include_extras=True)
     for field in option_fields(kind):
-        lines += _reference_option(field, hints[field.name])
+        if not _is_options(hints[field.name]):
+            lines += _reference_option(field, hints[field.name])
     return lines
 
 
@@ -267,6 +294,8 @@ def _reference_option(field: Field[Any], kind: Any) -> list[str]:
 
 def _reference_providers(field: Field[Any], kind: str) -> list[str]:
     lines = [*_title(f"[{field.name}.X]"), *textwrap.wrap(_quoted(_plain(field.metadata["doc"])), _WIDTH), ""]
+    if kind == "policy":
+        lines += _reference_section("Whatever its type", PolicyOptions, "~")
     for type_name in _BUILT_IN.types(kind):
         lines += _reference_section(f'type = "{type_name}"', _BUILT_IN.get(kind, type_name).options, "~")
     return lines
@@ -277,6 +306,17 @@ def _reference_providers(field: Field[Any], kind: str) -> list[str]:
 
 def _is_options(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Options)
+
+
+def _sections(path: str, kind: type[Options]) -> Iterator[tuple[str, type[Options]]]:
+    """A section that has options of its own, then those within it, by their headings."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = [(field.name, hints[field.name]) for field in option_fields(kind)]
+    if not all(_is_options(inner) for _, inner in fields):
+        yield path, kind
+    for name, inner in fields:
+        if _is_options(inner):
+            yield from _sections(f"{path}.{name}", inner)
 
 
 def _text(kind: type[Options]) -> str:

@@ -15,12 +15,15 @@ from mta.config.domain_options import Domain
 from mta.config.list_check import has_list
 from mta.config.postmaster import table_file
 from mta.config.problems import Problem
+from mta.config.rewrite_options import RewriteOptions
 from mta.config.rules import allowed_in
 from mta.config.tree import key_path
 from mta.config.values import nearest
 from mta.routing.aliases import ADDRESSES, parse_targets
+from mta.routing.canonical import read_canonical
 from mta.routing.keys import table_key
 from mta.routing.moved import parse_moved
+from mta.routing.patterns import DomainPatterns
 from mta.routing.quota import parse_quota
 from mta.routing.tables import TableError, read_table
 
@@ -43,6 +46,8 @@ def domains(draft: Draft) -> Iterator[Problem]:
             yield draft.problem(path, "deliver is missing", instead)
         yield from _other_domain(draft, f"{path}.alias_of", name, domain)
         yield from _catch_all(draft, f"{path}.catch_all", domain)
+        if domain.relay and domain.call_ahead:
+            yield from _call_ahead(draft, f"{path}.call_ahead", name, domain)
 
 
 def domain_files(draft: Draft) -> Iterator[Problem]:
@@ -56,6 +61,10 @@ def domain_files(draft: Draft) -> Iterator[Problem]:
         yield from _values(draft, f"{path}.moved", domain.moved, parse_moved)
         yield from _values(draft, f"{path}.services", domain.services, services)
         yield from _values(draft, f"{path}.quota", domain.quota, parse_quota)
+    rewrite = draft.found.get("rewrite")
+    if isinstance(rewrite, RewriteOptions):
+        for key in ("canonical", "sender_canonical", "recipient_canonical"):
+            yield from _values(draft, f"rewrite.{key}", getattr(rewrite, key), read_canonical)
 
 
 def known_delivery(draft: Draft, path: str, name: str) -> Iterator[Problem]:
@@ -88,6 +97,18 @@ def _other_domain(draft: Draft, path: str, name: str, domain: Domain) -> Iterato
     elif other.relay or other.null or other.alias_of is not None:
         what = f"{domain.alias_of} has no mailboxes of its own"
         yield draft.problem(path, what, f"name the domain that has them: {other.alias_of}" if other.alias_of else "")
+
+
+def _call_ahead(draft: Draft, path: str, name: str, domain: Domain) -> Iterator[Problem]:
+    """The delivery service by which its mail goes can ask."""
+    if None in draft.route:
+        return
+    routed = next((route.via for route in draft.route if route and DomainPatterns(route.to).match(name)), None)
+    service = routed or domain.deliver or "internet"
+    section = draft.found.get("delivery", {}).get(service)
+    if section is not None and not hasattr(section.provider, "probe"):
+        what = f"mail for {name} goes by [delivery.{service}], which cannot ask for addresses"
+        yield draft.problem(path, what, "write recipients = ..., or let it go by one of type smtp")
 
 
 def _catch_all(draft: Draft, path: str, domain: Domain) -> Iterator[Problem]:

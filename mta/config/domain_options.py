@@ -124,6 +124,12 @@ class Domain(Options):
         "back as a bounce.",
         example='"table:customers"',
     )
+    call_ahead: bool = option(
+        False,
+        doc="With `relay`: the next host is asked at RCPT whether it takes the address, as `[call_ahead]` says; with "
+        "`recipients`, for what is not among them.",
+        example="false",
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
         """See ``Options``."""
@@ -132,7 +138,7 @@ class Domain(Options):
             for key in (*_OF_MAILBOXES, "names", "deliver", "recipients"):
                 if getattr(self, key) is not None:
                     yield key, f"a domain with {alone} has no mailboxes, aliases or recipients", "leave out one of them"
-            for key in ("relay", "null"):
+            for key in ("relay", "null", "call_ahead"):
                 if getattr(self, key) and key != alone:
                     yield key, f"a domain with {alone} is nothing else", "leave out one of them"
             return
@@ -143,6 +149,8 @@ class Domain(Options):
                     yield key, what, "leave out this key or relay = true"
         elif self.recipients is not None:
             yield "recipients", "is for domains with relay = true", "write mailboxes = ... or add relay = true"
+        elif self.call_ahead:
+            yield "call_ahead", "is for domains with relay = true", "leave it out or add relay = true"
         elif self.catch_all is not None and self.mailboxes is None and self.deliver is not None:
             what = "every address of the domain exists, since no table says which mailboxes there are"
             yield "catch_all", what, "write mailboxes = ... or leave it out"

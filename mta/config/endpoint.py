@@ -67,6 +67,11 @@ def tcp_port(checked: str) -> int:
     return int(port) if args[0] in ("tcp", "tcp6") and port else 0
 
 
+def bound_to(checked: str) -> str:
+    """The address that an endpoint string, which ``endpoint`` has returned, is bound to."""
+    return _place(checked)[1]
+
+
 def clash(one: str, other: str, dual: bool) -> str:
     """Why two endpoint strings that ``endpoint`` has returned cannot both be had; "" where they can.
 

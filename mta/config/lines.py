@@ -24,6 +24,20 @@ def section_line(files: Sequence[str], section: str, name: str) -> str:
     return ""
 
 
+def key_line(files: Sequence[str], key: str) -> str:
+    """Where ``[key]`` stands, or ``key = ...`` before the first section of a file."""
+    for file, number, keys, _ in _headers(files):
+        if keys == [key]:
+            return f"{file}:{number}"
+    for file in files:
+        for number, line in enumerate(_lines(file), 1):
+            if line.lstrip().startswith("["):
+                break
+            if key in _parsed(line):
+                return f"{file}:{number}"
+    return ""
+
+
 def element_line(files: Sequence[str], array: str, name: str) -> str:
     """Where the ``[[array]]`` with this ``name`` begins."""
     for file, number, keys, rest in _headers(files):
@@ -35,15 +49,19 @@ def element_line(files: Sequence[str], array: str, name: str) -> str:
 def _headers(files: Sequence[str]) -> Iterator[tuple[str, int, list[str], list[str]]]:
     """File, line, the keys of the header, and the lines below it up to the next."""
     for file in files:
-        try:
-            lines = contents(file).decode("utf-8").splitlines()
-        except (Wrong, UnicodeDecodeError):
-            continue
+        lines = _lines(file)
         places = [index for index, line in enumerate(lines) if line.lstrip().startswith("[")]
-        for index, end in zip(places, [*places[1:], len(lines)], strict=True):
+        for index, end in zip(places, [*places[1:], len(lines)], strict=False):  # the last has no next
             keys = _keys(_parsed(lines[index]))
             if keys:
                 yield file, index + 1, keys, lines[index + 1 : end]
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return contents(file).decode("utf-8").split("\n")
+    except (Wrong, UnicodeDecodeError):
+        return []
 
 
 def _parsed(text: str) -> dict[str, Any]:

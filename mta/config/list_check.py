@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from mta.config.problems import Problem
+from mta.config.table_check import tables_of
 from mta.config.tree import key_path
-from mta.interfaces import IListedTable
+from mta.interfaces import IListedTable, IPagedTable
 from mta.lists.values import BOUNCES, OWNER
 
 if TYPE_CHECKING:
@@ -70,7 +71,26 @@ def _own(name: str) -> tuple[str, ...]:
 
 def _tables(draft: Draft, path: str, options: MailingList) -> Iterator[Problem]:
     for table in options.members_from:
-        section = draft.tables.get(table.removeprefix("table:")) if table.startswith("table:") else None
-        if section is not None and not IListedTable.implementedBy(section.provider):
-            what = f'{table} has type = "{section.type_name}", which cannot tell all that it holds'
-            yield draft.problem(path, what, "name a table in a file, or one in the configuration")
+        if why := _cannot_list(draft, table, ()):
+            what = f"{table} cannot tell all that it holds: {why}"
+            yield draft.problem(path, what, "write what is missing, or name another table")
+
+
+def _cannot_list(draft: Draft, table: str, above: tuple[str, ...]) -> str:
+    """Why it cannot, or ""; a table that is made of others can where all of them can."""
+    section = draft.tables.get(table.removeprefix("table:")) if table.startswith("table:") else None
+    if section is None or table in above:
+        return ""
+    provider = section.provider
+    if IListedTable.implementedBy(provider):
+        return ""
+    if not IPagedTable.implementedBy(provider):
+        return f'{table} has type = "{section.type_name}"'
+    if own := getattr(provider, "cannot_list", _nothing)(section.options):
+        return f"{table} {own}"
+    whys = (_cannot_list(draft, f"table:{other}", (*above, table)) for other in tables_of(section.options))
+    return next(filter(None, whys), "")
+
+
+def _nothing(options: object) -> str:
+    return ""

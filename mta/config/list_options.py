@@ -76,7 +76,8 @@ class MailingList(Options):
     members_from: tuple[TableName, ...] = option(
         (),
         doc="Tables of members: each key is one, a name without a domain is of the list's domain. Only tables that "
-        "can tell all their keys: in files, and in the configuration.",
+        "can tell all that they hold: files, static ones, and databases, directories and hosts that are told how "
+        "(`list_query`, `list_filter`, `list_url`), chains of these too.",
         example='["file:team"]',
     )
     posting: tuple[str, ...] = option(
@@ -115,7 +116,8 @@ class MailingList(Options):
     )
     max_members: int = option(
         100_000,
-        doc="The most members, those of lists within it included. Mail to more is held, and the postmaster is told.",
+        doc="The most members, those of lists within it included. Mail to more is refused with 452 4.5.3, as far as "
+        "they can be counted at RCPT (in files and here); else it is held, and the postmaster is told.",
         unit="members",
         check=at_least(1),
     )

@@ -7,9 +7,16 @@ An option is a dataclass field made by ``option``; its type says how the text of
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, NamedTuple, NewType, TypeAlias, dataclass_transform
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NewType, TypeAlias, dataclass_transform
+
+from mta.address import Address
+from mta.routing.keys import address_keys
+
+if TYPE_CHECKING:
+    from mta.interfaces import ITable
 
 #: Seconds; in a configuration a string with a unit: "90s", "5m", "4h", "5d".
 Duration = NewType("Duration", float)
@@ -21,6 +28,8 @@ Path = NewType("Path", str)
 Endpoint = NewType("Endpoint", str)
 #: The name of a table or a file: "table:users", "file:mailboxes" (the file's path is made absolute).
 TableName = NewType("TableName", str)
+#: The address of a web service: "https://host/path".
+Url = NewType("Url", str)
 #: A password or key: may also stand as { file = ... }, { env = ... } or { credential = ... }.
 Secret = NewType("Secret", str)
 #: The name of a section: letters, digits, ".", "_" and "-".
@@ -33,6 +42,44 @@ ListName = NewType("ListName", str)
 DomainPattern = NewType("DomainPattern", str)
 #: A network in CIDR form: "192.0.2.0/24", "2001:db8::/32"; an address stands for itself alone.
 Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class Table(str):
+    """A table that an option names, as by ``TableName``; once its owner is made it can be asked.
+
+    Raises ``TemporaryFailure`` when it cannot know.
+    """
+
+    _table: ITable | None = None
+
+    def bound(self, get: Callable[[str], ITable]) -> Table:
+        """The one to be asked; ``get`` gives tables by name.  Raises as that."""
+        bound = Table(self)
+        bound._table = get(self)
+        return bound
+
+    async def lookup(self, key: str | Address) -> str | None:
+        """The value under the key, None where there is none.  An address is looked up whole, local part folded."""
+        if self._table is None:
+            raise ValueError(f"{self} is only a name here")
+        found = self._table.lookup(address_keys(key)[0] if isinstance(key, Address) else key)
+        return found if found is None or isinstance(found, str) else await found
+
+
+#: The types of options that name tables.
+TABLES: Final = (TableName, Table)
+
+
+def bound(options: Options, get: Callable[[str], ITable]) -> Any:
+    """The options with their ``Table``s bound."""
+    tables: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Table):
+            tables[field.name] = value.bound(get)
+        elif isinstance(value, tuple) and any(isinstance(one, Table) for one in value):
+            tables[field.name] = tuple(one.bound(get) if isinstance(one, Table) else one for one in value)
+    return dataclasses.replace(options, **tables) if tables else options
 
 
 class Server(NamedTuple):
@@ -89,11 +136,16 @@ def at_least(least: float, shown: str = "") -> Check:
 class Options:
     """Base of a section's options: a subclass is a frozen keyword-only dataclass without further ado.
 
-    Its docstring is the section's text in the generated documentation.  As it stands it has no option.
+    Its docstring is the section's text in the generated documentation.  As it stands it has no option.  A plugin may
+    leave out ``option``: ``plans: Table`` is one that has to be written, ``level: int = 3`` one with a default.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, kind in inspect.get_annotations(cls).items():
+            default = cls.__dict__.get(name, MISSING)
+            if not isinstance(default, dataclasses.Field) and "ClassVar" not in str(kind):
+                setattr(cls, name, option(default, doc=""))
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
     def contradictions(self) -> Iterable[tuple[str, str, str]]:

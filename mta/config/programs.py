@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from mta.config.account_options import PamAccountsOptions
 from mta.config.files import unsafe
 from mta.config.program_options import ProgramOptions, user_id
 from mta.config.schema import Configuration
@@ -34,6 +35,18 @@ def _sections(configuration: Configuration) -> Iterator[tuple[str, ProgramOption
     for name, section in configuration.delivery.items():
         if isinstance(section.options, ProgramOptions):
             yield key_path("delivery", name), section.options, tuple(getattr(section.options, "command", ()))[:1]
+
+
+def pam_sections(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """The key paths of accounts that PAM is asked about, and the service of PAM."""
+    for name, section in configuration.accounts.items():
+        if isinstance(section.options, PamAccountsOptions):
+            yield key_path("accounts", name), section.options.service
+
+
+def pam_services(configuration: Configuration) -> tuple[str, ...]:
+    """The services of PAM, each once."""
+    return tuple(dict.fromkeys(service for _, service in pam_sections(configuration)))
 
 
 def wrong_programs(configuration: Configuration) -> Iterator[tuple[str, str, str]]:

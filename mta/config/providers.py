@@ -86,8 +86,15 @@ class Providers:
 
     def get(self, kind: str, type_name: str) -> Any:
         """The class.  Raises ``Wrong``."""
-        found = self._classes.get((kind, type_name))
-        if found is not None:
+        return self.family(kind, type_name)[0]
+
+    def family(self, kind: str, type_name: str) -> tuple[Any, ...]:
+        """The classes of a type, of the kind and of those below it ("policy.sender" is below "policy"); one at least.
+        Raises ``Wrong``."""
+        found = tuple(
+            self._classes[known] for known in sorted(self._classes) if known[1] == type_name and _within(kind, known[0])
+        )
+        if found:
             return found
         what = f'there is no {kind} of type "{type_name}"'
         if self.broken:
@@ -96,11 +103,15 @@ class Providers:
 
     def types(self, kind: str) -> list[str]:
         """The names of the types of a kind, sorted."""
-        return sorted(type_name for known, type_name in self._classes if known == kind)
+        return sorted({type_name for known, type_name in self._classes if _within(kind, known)})
 
     def all(self) -> list[Any]:
         """Every provider, by kind and type."""
         return [self._classes[key] for key in sorted(self._classes)]
+
+
+def _within(kind: str, known: str) -> bool:
+    return known == kind or known.startswith(f"{kind}.")
 
 
 def origin(provider: Any) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mta.config.option import DomainPattern, Duration, Options, Size, at_least, option
+from mta.config.option import DomainPattern, Duration, Name, Options, Size, at_least, option
+from mta.config.policy_options import once_each
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -108,6 +109,11 @@ class Queue(Options):
         64 << 20,
         doc="Disk that is kept for the outcomes of deliveries: below it, MAIL gets 452 4.3.1.",
         check=at_least(0),
+    )
+    policy: tuple[Name, ...] = option(
+        (),
+        doc="The policies that are asked before each attempt to deliver, in order: names of `[policy.X]`.",
+        check=once_each,
     )
 
 

@@ -39,6 +39,8 @@ def walk_value(path: str, kind: Any, value: Any) -> Iterator[Leaf]:
         yield from walk(value, path)
     elif isinstance(value, Section):
         yield Leaf(key_path(path, "type"), str, value.type_name)
+        if value.common is not None:
+            yield from walk(value.common, path)
         yield from walk(value.options, path)
     elif isinstance(value, Mapping):
         for name, member in value.items():

@@ -45,6 +45,7 @@ def domain_rules(domains: Mapping[str, Domain], lists: Collection[ListRule] = ()
             deliver=domain.deliver or "",
             relay=domain.relay,
             recipients=domain.recipients,
+            call_ahead=domain.call_ahead,
             alias_of=domain.alias_of or "",
             null=domain.null,
             separators=domain.separators,

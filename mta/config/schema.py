@@ -10,14 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
 from mta.address import Address
+from mta.config.account_options import LoginOptions
+from mta.config.auth_options import AUTH, CLIENT_AUTHORITY, PLAIN_WITHOUT_TLS
+from mta.config.call_ahead_options import CallAheadOptions
+from mta.config.client_options import ClientOptions
 from mta.config.command_options import CommandOptions
+from mta.config.dkim_options import DkimOptions
 from mta.config.domain_options import Domain
 from mta.config.forward_options import Forward, SrsOptions
 from mta.config.list_options import MailingList
+from mta.config.local_options import LocalOptions, local_listener
 from mta.config.log_options import Log, Privacy
+from mta.config.moved_options import MovedOptions
 from mta.config.option import (
     DomainName,
     DomainPattern,
@@ -34,11 +42,15 @@ from mta.config.option import (
     option,
 )
 from mta.config.pace_options import Pace
+from mta.config.policy_options import once_each
 from mta.config.problems import Problem
 from mta.config.queue_options import Queue, Retry
 from mta.config.render import as_toml, walk
 from mta.config.report_options import ReportOptions
-from mta.config.section import DeliverySection, TableSection
+from mta.config.rewrite_options import RewriteOptions
+from mta.config.section import AccountsSection, DeliverySection, PolicySection, TableSection
+from mta.config.service_options import ServiceOptions
+from mta.config.submission_options import BrakeOptions, Identity
 from mta.config.verify_options import VerifyOptions
 from mta.tls.contexts import CIPHERS, wrong_ciphers
 
@@ -60,11 +72,7 @@ def _host_name(value: str) -> str | None:
 
 
 def _service(value: str) -> str | None:
-    if value in ("mx", "lmtp"):
-        return None
-    if value == "submission":
-        return 'is a kind of listener that comes with a later version; write "mx" or "lmtp"'
-    return 'is not a kind of listener; write "mx" or "lmtp"'
+    return None if value in ("mx", "submission", "lmtp") else 'is not a kind; write "mx", "submission" or "lmtp"'
 
 
 def _workers(value: int) -> str | None:
@@ -102,18 +110,33 @@ class Listen(Options):
     )
     service: str = option(
         "mx",
-        doc='What is spoken there: "mx" is SMTP and takes mail from other hosts, on the port 25 of a real site; "lmtp" '
-        "is LMTP (RFC 2033), for programs and hosts beside this one that hand over mail for the domains here: "
-        "`relay.networks` does not count there.",
+        doc='What is spoken there: "mx" is SMTP and takes mail from other hosts, on the port 25 of a real site; '
+        '"submission" is SMTP for mail programs, which log in (RFC 6409), on the ports 587 (tls = "starttls") and 465 '
+        '(tls = "implicit"); "lmtp" is LMTP (RFC 2033), for programs and hosts beside this one that hand over mail for '
+        "the domains here. `relay.networks` counts on mx alone.",
         check=_service,
         example='"mx"',
         shown=True,
+    )
+    policy: tuple[Name, ...] | None = option(
+        None,
+        doc="The policies that are asked here, in order, in place of those of `[service.X]`.",
+        example='["known-senders"]',
+        check=once_each,
+    )
+    identity: Identity | None = option(
+        None,
+        doc="In whose name accounts send here, if not as `service.submission.identity` says.",
+        example='"relaxed"',
     )
     tls: Literal["none", "starttls", "implicit"] = option(
         "starttls",
         doc='"starttls" offers TLS and takes mail without it too, as port 25 must; "implicit" speaks nothing else from '
         'the first octet; "none" offers none.',
     )
+    auth: bool = AUTH
+    plain_without_tls: bool = PLAIN_WITHOUT_TLS
+    client_authority: Path | None = CLIENT_AUTHORITY
     proxy: tuple[Network, ...] = option(
         (),
         doc="Proxies before us, such as HAProxy: their connections must begin with a header of the PROXY protocol, "
@@ -325,6 +348,12 @@ class Relay(Options):
         example='["127.0.0.0/8", "::1/128"]',
         shown=True,
     )
+    own_addresses: tuple[IPv4Address | IPv6Address, ...] = option(
+        (),
+        doc="IP addresses under which this host is reached that are not those of its interfaces, as behind NAT. Mail "
+        "is never sent to an MX host that is ourselves, nor to one that is no nearer (RFC 5321 5.1).",
+        example='["203.0.113.25"]',
+    )
 
 
 class Route(Options):
@@ -377,6 +406,13 @@ class Configuration(Options):
         shown=True,
     )
     listen: tuple[Listen, ...] = option(doc="Listeners.", check=_some)
+    service: ServiceOptions = option(factory=ServiceOptions, doc="What the kinds of listeners do.")
+    local: LocalOptions = option(factory=LocalOptions, doc="Mail of programs of this machine.")
+    brake: BrakeOptions = option(factory=BrakeOptions, doc="The brake on accounts that send much.")
+    accounts: Mapping[Annotated[str, Name], AccountsSection] = option(
+        factory=dict, doc="Where the accounts are that may log in, in the order in which they are asked."
+    )
+    login: LoginOptions = option(factory=LoginOptions, doc="Logins.")
     tls: Tls = option(factory=Tls, doc="Encryption of sessions.")
     limits: Limits = option(factory=Limits, doc="Limits of a session.")
     dns: Dns = option(factory=Dns, doc="DNS.")
@@ -389,14 +425,22 @@ class Configuration(Options):
     delivery: Mapping[Annotated[str, Name], DeliverySection] = option(
         factory=dict, doc="Ways out, by name. `internet` is the one for every domain that nothing else is said of."
     )
+    policy: Mapping[Annotated[str, Name], PolicySection] = option(
+        factory=dict, doc="Who is asked whether mail may come in or leave, by name. Listeners and the queue name them."
+    )
     route: tuple[Route, ...] = option((), doc="Rules that come before the domains' `deliver`.")
     srs: SrsOptions = option(factory=SrsOptions, doc="Return paths of forwarded mail.")
     forward: tuple[Forward, ...] = option((), doc="In whose name forwarded mail goes on.")
+    call_ahead: CallAheadOptions = option(factory=CallAheadOptions, doc="Whether addresses exist at the next host.")
+    rewrite: RewriteOptions = option(factory=RewriteOptions, doc="Addresses in another form.")
     verify: VerifyOptions = option(factory=VerifyOptions, doc="VRFY and EXPN.")
     queue: Queue = option(factory=Queue, doc="The queue.")
     commands: CommandOptions = option(factory=CommandOptions, doc="Commands and files of aliases.")
+    moved: MovedOptions = option(factory=MovedOptions, doc="People who have moved.")
     pace: tuple[Pace, ...] = option((), doc="How fast mail goes to one place.")
     retry: tuple[Retry, ...] = option((), doc="Retry rules that come before `queue.retry`.")
+    dkim: DkimOptions = option(factory=DkimOptions, doc="Signatures.")
+    clients: ClientOptions = option(factory=ClientOptions, doc="What mail programs are told.")
     reports: ReportOptions = option(factory=ReportOptions, doc="Reports.")
     privacy: Privacy = option(factory=Privacy, doc="Privacy.")
     log: Log = option(factory=Log, doc="The log.")
@@ -405,6 +449,12 @@ class Configuration(Options):
     fingerprint: str = field(default="", compare=False)
     files: tuple[str, ...] = field(default=(), compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def listeners(self) -> tuple[Listen, ...]:
+        """Those of the configuration, and that of local programs, which is bound by itself (mta/local/)."""
+        local = local_listener(self.local)
+        return self.listen if local is None else (*self.listen, Listen(**local))
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Every option that is set, with its key path and its value as TOML; secrets are not shown."""

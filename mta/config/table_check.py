@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args, get_origin
 
 from mta.config.files import unsafe
-from mta.config.option import Options, Path, TableName
+from mta.config.option import TABLES, Options, Path
 from mta.config.problems import Problem
 from mta.config.render import walk
 from mta.config.section import Section
@@ -64,7 +64,7 @@ def table_circles(draft: Draft) -> Iterator[Problem]:
 
 def _circle(name: str, tables: Mapping[str, Section], path: tuple[str, ...]) -> tuple[str, ...]:
     """The way back to where ``path`` began, or nothing."""
-    for other in _of(tables[name].options):
+    for other in tables_of(tables[name].options):
         if other == path[0]:
             return (*path, other)
         if other in tables and other not in path:
@@ -74,10 +74,10 @@ def _circle(name: str, tables: Mapping[str, Section], path: tuple[str, ...]) -> 
     return ()
 
 
-def _of(options: Options) -> Iterator[str]:
+def tables_of(options: Options) -> Iterator[str]:
     """The tables that the options of a table name."""
     for _, kind, value in walk(options):
-        if kind is TableName and value is not None:
+        if kind in TABLES and value is not None:
             yield value.removeprefix("table:")
-        elif get_origin(kind) is tuple and get_args(kind)[0] is TableName:
+        elif get_origin(kind) is tuple and get_args(kind)[0] in TABLES:
             yield from (one.removeprefix("table:") for one in value)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mta.address import Address, AddressError, normal_domain
 from mta.config.option import Network, Server
@@ -151,6 +152,19 @@ def table_name(value: Any, base: str) -> str:
     written = (rest if colon and rest else found) or "users"
     named = os.path.basename(written) or "users"
     raise Wrong(f"{show(found)} is not a table", f'write "file:{written}" or "table:{named}"')
+
+
+def url(value: Any) -> str:
+    """The address of a web service."""
+    found = text(value)
+    try:
+        parts = urlsplit(found)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not found.isascii() or not found.isprintable() or " " in found:
+        raise Wrong(f"{show(found)} is not the address of a web service", 'write one such as "https://host/path"')
+    return found
 
 
 def domain(value: Any) -> str:

@@ -25,6 +25,8 @@ class Completed:
         self.name = name
         #: See ``IForeseeing``; None: it cannot.
         self.foresee = getattr(provider, "foresee", None)
+        #: See ``IProbing``; None: it cannot.
+        self.probe = getattr(provider, "probe", None)
 
     def limits(self, route: Route) -> Limits:
         """See ``IDeliveryService``."""

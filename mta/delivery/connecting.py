@@ -74,9 +74,9 @@ class Connector:
         self.network = Network(services.reactor, options.connect_timeout, options.happy_eyeballs, self._source)
         self.ticker = Ticker(services.reactor.seconds, services.reactor.callLater)
         self._answerer = Answerer({}, services.resolver)
-        self._own = Own(names=frozenset({services.hostname}))
         self._policy = MxPolicy(host=self.host, port=options.port, allow=options.private_networks)
         self._hello = normal_domain(options.hello) if options.hello else services.hostname
+        self._own = Own(names=frozenset({services.hostname, self._hello}), is_own=self._is_own)
         self._rules = TlsRules(LEVELS[options.tls], {key: LEVELS[name] for key, name in options.tls_rules.items()})
         self._needs = {level: Need(level) for level in TlsLevel}
         self._gone = gone
@@ -143,14 +143,20 @@ class Connector:
         return client
 
     def is_ourselves(self, client: SmtpClient, target: Target) -> bool:
-        """An MX that leads to this machine, though it does not bear our name (RFC 5321 5.1)."""
+        """An MX that leads to this machine, though neither its name nor its address said so (RFC 5321 5.1): it greets
+        us by our own name, or is reached from the address that it has."""
         if self.host:
             return False
         transport: Any = client.transport
         here = getattr(transport.getHost(), "host", "")
-        return here == target.address and not any(
-            ip_address(here) in network for network in self.options.private_networks
-        )
+        return client.name in self._own.names or (here == target.address and not self._allowed(here))
+
+    def _is_own(self, address: str) -> bool:
+        return self.services.is_own(address) and not self._allowed(address)
+
+    def _allowed(self, address: str) -> bool:
+        """The operator has hosts there: another server of this machine, say."""
+        return any(ip_address(address) in network for network in self.options.private_networks)
 
     def client_gone(self, entrance: Entrance, client: SmtpClient) -> None:
         """One that is counted has ended."""
@@ -287,6 +293,7 @@ class Connecting:
         if self._connector.is_ourselves(client, target):
             client.quit()
             self._note(target, ClientFailure(LOOP, "connect"))
+            self._hosts = []  # all that are left are no nearer than ourselves
             return None
         self.where = where(target)
         return Connection(client, self._connector.key(self._hop), self.where, self._trusted, entrance)

@@ -14,7 +14,7 @@ from mta.envelope import Status
 from mta.interfaces import IDeliveryService
 from mta.plugin import Options, Services, provider
 from mta.reply import Reply
-from mta.routing.values import Route
+from mta.routing.values import DISCARD, Route
 
 
 class DiscardOptions(Options):
@@ -37,6 +37,27 @@ class Discard:
     async def deliver(self, batch: Batch) -> None:
         """Report every recipient as discarded."""
         batch.report_all(Status.DISCARDED, self._reply, attempt={"stage": "discard"})
+
+    async def stop(self, deadline: float) -> None:
+        """Nothing runs."""
+
+
+@implementer(IDeliveryService)
+class Discarded:
+    """Where policies send what they throw away: a place that no configuration names; the next hop is the policy."""
+
+    name = DISCARD
+
+    def limits(self, route: Route) -> Limits:
+        """No reason to hold anything back."""
+        return Limits(recipients=1000, messages=1000, concurrency=100)
+
+    async def deliver(self, batch: Batch) -> None:
+        """Report every recipient as discarded."""
+        policy = batch.route.destination.next_hop
+        batch.report_all(
+            Status.DISCARDED, Reply.of(250, "2.0.0", f"Discarded by policy {policy}"), attempt={"stage": "discard"}
+        )
 
     async def stop(self, deadline: float) -> None:
         """Nothing runs."""

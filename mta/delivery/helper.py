@@ -27,8 +27,9 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.accounts import pam_check
 from mta.config.program_options import user_id
-from mta.config.programs import grants, needs_helper, wrong_users
+from mta.config.programs import grants, needs_helper, pam_sections, pam_services, wrong_users
 from mta.config.schema import Configuration
 from mta.delivery.launch import MOST_FRAME, Grant, lacking
 from mta.delivery.running import INTERPRETER, Program, Run, launch_own
@@ -49,6 +50,7 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self.grants: tuple[Grant, ...] = ()
+        self.pam: tuple[str, ...] = ()
 
     def prepare(self, configuration: Configuration) -> None:
         """Run the helper, where a configuration needs it.  Raises ``OSError``, and ``ValueError`` where it would be of
@@ -57,8 +59,9 @@ class Launcher:
         for path, what, instead in wrong_users(configuration, euid):
             raise ValueError(f"{path}: {what}; {instead}")
         needed = [grant for grant in grants(configuration) if needs_helper(grant, euid)]
-        if needed:
-            self.start(needed)
+        services = pam_services(configuration) if euid == 0 and configuration.workers == 1 else ()
+        if needed or services:
+            self.start(needed, services)
 
     def lacks(self, configuration: Configuration) -> list[str]:
         """The keys of what the helper was not started for."""
@@ -67,11 +70,14 @@ class Launcher:
             if needs_helper(grant, euid):
                 wanted = dict(grant.environment), grant.folder, dict(grant.limits)
                 found |= {f"{path}.{key}" for key, _ in lacking(self.grants, grant[:3], *wanted)}
+        if self.runs:
+            found |= {f"{path}.service" for path, name in pam_sections(configuration) if name not in self.pam}
         return sorted(found)
 
-    def start(self, grants: Iterable[Grant]) -> None:
-        """Run it as the user that we are, who must be root; once.  Raises ``OSError``."""
-        self.grants = tuple(grants)
+    def start(self, grants: Iterable[Grant], pam: Iterable[str] = ()) -> None:
+        """Run it as the user that we are, who must be root; once.  ``pam``: services of PAM that it may be asked for.
+        Raises ``OSError``."""
+        self.grants, self.pam = tuple(grants), tuple(pam)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
@@ -87,7 +93,8 @@ class Launcher:
             # Not on its command line, which everybody can read: the environment may hold what nobody else is to know.
             assert self._process.stdin is not None
             with self._process.stdin as pipe:
-                pipe.write(json.dumps(self.grants).encode("ascii"))
+                granted = {"grants": self.grants, "pam": self.pam, "checker": pam_check.__file__}
+                pipe.write(json.dumps(granted).encode("ascii"))
             self._link = Link(self._ended)
             factory: Any = Factory.forProtocol(lambda: self._link)
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
@@ -112,7 +119,11 @@ class Launcher:
     def launch(self, program: Program, run: Run) -> None:
         """Start it as ``program.user``, or as ourselves where none is named."""
         euid = self._euid()
-        if not program.user and euid == 0:
+        if program.pam and self.pam:
+            self._ask_pam(program, run)
+        elif program.pam and euid:
+            launch_own(self._reactor, program, run)
+        elif not program.user and euid == 0:
             run.refused("the service runs as root, and no user is named for the program; write user")
         elif not program.user or (not program.group and user_id(program.user) == euid):
             launch_own(self._reactor, program, run)
@@ -121,6 +132,14 @@ class Launcher:
                 f"the helper was not started for {program.argv[0]} as {program.user}: the service has to be started "
                 "by root, and again after this was added to the configuration"
             )
+        elif self._link is None:
+            run.refused(GONE)
+        else:
+            self._link.launch(self._reactor, program, run)
+
+    def _ask_pam(self, program: Program, run: Run) -> None:
+        if program.pam not in self.pam:
+            run.refused(f"the helper was not started for the service {program.pam} of PAM; restart the service")
         elif self._link is None:
             run.refused(GONE)
         else:
@@ -153,6 +172,7 @@ class Link(Int32StringReceiver):
             "user": program.user,
             "group": program.group,
             "environment": dict(program.environment),
+            "pam": program.pam,
         }
         frame = json.dumps(request).encode("ascii")
         if len(frame) > MOST_FRAME:

@@ -6,7 +6,8 @@ The other end is ``mta.delivery.running`` and ``mta.delivery.helper``.
 Contract of the helper: it starts what a ``Grant`` lists, user, group and program, in its folder, with its variables and
 no wider limits, and nothing else, whatever it is asked.  Of a request it takes the arguments, and the variables that
 are ``MESSAGE_NAMES``.  The list is read from its standard input before anything else, and never changes.  It never
-starts anything as root.  Frames on its socket are a length of four octets and JSON; with a ``run`` two descriptors
+starts anything as root, but for one script of ours that asks PAM whether a password is right, for the services of PAM
+that it was given then.  Frames on its socket are a length of four octets and JSON; with a ``run`` two descriptors
 come: the program's standard input, and its output.
 A program has a session of its own, the user's groups, umask 077, limits, no way to new privileges, and no descriptor
 beside 0, 1 and 2.  What is left in its process group when it ends is killed.
@@ -131,7 +132,7 @@ def become(spec: Mapping[str, Any], environment: Mapping[bytes, bytes], who: Acc
         if os.getppid() != parent:
             raise ProcessLookupError("the service has ended")
         os.chdir(octets(spec["folder"]))
-        if who is None:
+        if "parent" in spec:  # the exec form
             os.set_inheritable(STARTS, False)
             os.write(STARTS, b"!")
         os.execve(argv[0], argv, environment)  # noqa: S606  # no shell is what we want
@@ -180,9 +181,13 @@ class Refused(Exception):
 class Server:
     """The helper's loop; see the module's text."""
 
-    def __init__(self, sock: socket.socket, grants: Sequence[Grant]) -> None:
+    def __init__(
+        self, sock: socket.socket, grants: Sequence[Grant], pam: Sequence[str] = (), checker: str = ""
+    ) -> None:
         self._socket = sock
         self._grants = grants
+        self._pam = frozenset(pam)
+        self._checker = checker
         self._accounts = {(grant.user, grant.group): account(grant.user, grant.group) for grant in grants}
         self._running: dict[int, int] = {}  # pids by the number of the run
         self._octets = b""
@@ -240,10 +245,28 @@ class Server:
                 os.close(end)
 
     def _start(self, request: Mapping[str, Any], ends: Sequence[int]) -> None:
+        if request["pam"]:
+            if request["pam"] not in self._pam:
+                raise Refused(f"the helper was not started for the service {request['pam']} of PAM")
+            argv = [sys.executable, "-I", "-S", self._checker, request["pam"]]
+            spec = {"argv": argv, "limits": {}, "folder": "/"}
+            self._run(request["run"], spec, {b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL": b"C.UTF-8"}, ends)
+            return
         key = (request["user"], request["group"], request["argv"][0])
         if lacks := lacking(self._grants, key, request["environment"], request["folder"], request["limits"]):
             raise Refused(f"the helper was not started with {lacks[0][1]}; restart the service")
-        who = self._accounts[key[:2]]
+        environment = {octets(key): octets(value) for key, value in request["environment"].items()}
+        self._run(request["run"], request, environment, ends, self._accounts[key[:2]])
+
+    def _run(
+        self,
+        number: int,
+        spec: Mapping[str, Any],
+        environment: Mapping[bytes, bytes],
+        ends: Sequence[int],
+        who: Account | None = None,
+    ) -> None:
+        """``who``: whom to become; None: who we are."""
         stdin, output = ends
         helper = os.getpid()
         pid = os.fork()
@@ -254,12 +277,11 @@ class Server:
                 os.dup2(output, 1)
                 os.dup2(output, 2)
                 os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-                environment = {octets(key): octets(value) for key, value in request["environment"].items()}
-                become(request, environment, who, helper)
+                become(spec, environment, who, helper)
             finally:
                 os._exit(CANNOT_START)
-        self._running[request["run"]] = pid
-        self._tell({"run": request["run"], "pid": pid})
+        self._running[number] = pid
+        self._tell({"run": number, "pid": pid})
 
     def _reap(self) -> None:
         for number, pid in list(self._running.items()):
@@ -298,7 +320,8 @@ def main(arguments: Sequence[str]) -> None:
     sock = socket.socket(fileno=int(arguments[1]))
     sock.setblocking(True)
     sock.set_inheritable(False)
-    Server(sock, [Grant(*one) for one in json.load(sys.stdin)]).run()
+    granted = json.load(sys.stdin)
+    Server(sock, [Grant(*one) for one in granted["grants"]], granted["pam"], granted["checker"]).run()
 
 
 if __name__ == "__main__":

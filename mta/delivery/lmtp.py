@@ -32,7 +32,7 @@ from mta.delivery.smtp import SmtpDelivery
 from mta.delivery.smtp_attempt import Way
 from mta.delivery.values import Foresight, Passage
 from mta.envelope import Envelope, Scope
-from mta.interfaces import IForeseeing, IResolver
+from mta.interfaces import IForeseeing, IProbing, IResolver
 from mta.plugin import Services, provider
 from mta.reply import Reply
 from mta.smtp.client import SmtpClient
@@ -161,7 +161,7 @@ def not_our_end(answer: Answer) -> Answer:
     return answer._replace(reply=Reply.of(451, "4.3.5", f"The LMTP server refused us: {answer.reply}"))
 
 
-@implementer(IForeseeing)
+@implementer(IForeseeing, IProbing)
 @provider("delivery", "lmtp", LmtpOptions)
 class LmtpDelivery(SmtpDelivery):
     """See the module's text."""

@@ -38,7 +38,8 @@ INTERPRETER: Final = (sys.executable, "-I", "-S", launch.__file__)
 
 
 class Program(NamedTuple):
-    """What to run.  ``user`` and ``group`` are "" for the service's own; ``limits`` as in ``launch``."""
+    """What to run.  ``user`` and ``group`` are "" for the service's own; ``limits`` as in ``launch``.  ``pam``: it is
+    what asks PAM (mta/accounts/pam_check.py) for this service of PAM, which the helper does as root."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
@@ -46,6 +47,7 @@ class Program(NamedTuple):
     limits: Mapping[str, int]
     user: str = ""
     group: str = ""
+    pam: str = ""
 
     def spec(self) -> dict[str, Any]:
         """For ``launch``."""

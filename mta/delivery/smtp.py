@@ -17,20 +17,21 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.address import Address
+from mta.address import Address, ReversePath
 from mta.delivery.connecting import Connector
 from mta.delivery.pool import Pool
+from mta.delivery.probing import Probed, Prober
 from mta.delivery.smtp_attempt import Attempt, Means
 from mta.delivery.smtp_options import SmtpOptions
 from mta.delivery.values import Batch, Foresight, Limits
 from mta.envelope import Envelope
-from mta.interfaces import IForeseeing, IResolver
+from mta.interfaces import IForeseeing, IProbing, IResolver
 from mta.plugin import Services, provider
 from mta.routing.values import Route
 from mta.waiting import Later, Run, drive
 
 
-@implementer(IForeseeing)
+@implementer(IForeseeing, IProbing)
 @provider("delivery", "smtp", SmtpOptions)
 class SmtpDelivery:
     """See the module's text."""
@@ -46,10 +47,17 @@ class SmtpDelivery:
         self._limits = Limits(recipients=options.recipients, messages=options.messages, concurrency=options.connections)
         self._pool = Pool(self._reactor.seconds, options.idle, options.messages)
         self._means = Means(
-            self._pool, connector.key, connector.connecting, services.now, self._reactor.seconds, self.final
+            self._pool,
+            connector.key,
+            connector.connecting,
+            services.now,
+            self._reactor.seconds,
+            self.final,
+            services.signer,
         )
         # No Deferred refers to its run, which refers to it: each message would wait for the cycle collector.
         self._running: dict[Deferred[None], Run[None]] = {}
+        self._prober = Prober(connector, self._reactor.seconds)
         self._stopped: list[Deferred[None]] = []  # calls of stop that wait for the running ones
 
     def limits(self, route: Route) -> Limits:
@@ -61,6 +69,10 @@ class SmtpDelivery:
     ) -> Foresight:
         """See ``IForeseeing``."""
         return await self._connector.foresee(route.destination.next_hop, envelope, resolver)
+
+    def probe(self, address: Address, next_hop: str, sender: ReversePath) -> Deferred[Probed]:
+        """See ``IProbing``."""
+        return self._prober.ask(address, next_hop, sender)
 
     def deliver(self, batch: Batch) -> Deferred[None]:
         """See ``IDeliveryService``.  Cancelling ends the connection that is in use or coming about."""
@@ -88,6 +100,7 @@ class SmtpDelivery:
 
     async def stop(self, deadline: float) -> None:
         """See ``IDeliveryService``."""
+        self._prober.close()
         self._pool.close()
         if self._running or self._connector.clients:
             done: Deferred[None] = Deferred()

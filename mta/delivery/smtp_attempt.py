@@ -21,10 +21,12 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from mta.delivery.pool import Connection, Need, Pool
+from mta.delivery.seven_bit import seven_bit
 from mta.delivery.smtp_message import BAD_PATH, Content, Lack, Transmission, fits, plan_transmission
 from mta.delivery.values import Batch, Passage
+from mta.dkim.signer import Signer
 from mta.envelope import Outcome, Recipient, Scope, Status
-from mta.message.convert import CannotConvert, convert, has_utf8_header
+from mta.message.convert import CannotConvert, has_utf8_header
 from mta.reply import LOCAL_ERROR, Reply
 from mta.smtp.client_values import Answer, Sent
 
@@ -76,7 +78,8 @@ class Means(NamedTuple):
     """What the attempts of one delivery service have in common.
 
     ``key`` gives a next hop as the pool knows it, ``way`` begins at its first host; ``now`` is UTC milliseconds,
-    ``seconds`` monotonic.  ``final``: the hosts make the final delivery, so a yes means DELIVERED.
+    ``seconds`` monotonic.  ``final``: the hosts make the final delivery, so a yes means DELIVERED.  ``signer``: for
+    what has to be converted.
     """
 
     pool: Pool
@@ -85,6 +88,7 @@ class Means(NamedTuple):
     now: Callable[[], int]
     seconds: Callable[[], float]
     final: bool = False
+    signer: Signer | None = None
 
 
 class Attempt:
@@ -252,7 +256,7 @@ class Attempt:
     async def _convert(self, content: Content) -> Content | Lack:
         """The message in 7 bits, which is tried once."""
         try:
-            found = await convert(content.open)
+            found = await seven_bit(self._batch.message, content.open, self._means.signer)
         except CancelledError:
             raise
         except Exception:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from mta.dns.local import known_answer
 from mta.interfaces import IResolver
-from mta.routing.values import Answer, Found, MxRecord
+from mta.routing.values import Answer, Found, MxRecord, SrvRecord
 
 _FAILURES: Final = {"servfail": "127.0.0.1: SERVFAIL", "timeout": "no DNS server answered within 10 s"}
 
@@ -34,6 +34,11 @@ def _tlsa(data: str) -> tuple[int, int, int, bytes]:
     return int(usage), int(selector), int(matching), bytes.fromhex(octets)
 
 
+def _srv(data: str) -> SrvRecord:
+    priority, weight, port, host = data.split()
+    return SrvRecord(int(priority), int(weight), int(port), _name(host) or ".")
+
+
 def _name(text: str) -> str:
     return text.lower().removesuffix(".")
 
@@ -45,6 +50,7 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     "CNAME": _name,
     "TXT": lambda data: data.strip('"').encode("utf-8"),
     "TLSA": _tlsa,
+    "SRV": _srv,
     "PTR": _name,
 }
 
@@ -114,6 +120,10 @@ class FakeResolver:
     def tlsa(self, name: str) -> Deferred[Answer]:
         """See ``IResolver``."""
         return self._ask("tlsa", name, ("TLSA",))
+
+    def srv(self, name: str) -> Deferred[Answer]:
+        """See ``IResolver``."""
+        return self._ask("srv", name, ("SRV",))
 
     def ptr(self, address: str) -> Deferred[Answer]:
         """See ``IResolver``."""

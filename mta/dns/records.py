@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mta.dns.cache import PARTIAL_TTL
 from mta.dns.stub import Raw
-from mta.routing.values import Found, MxRecord
+from mta.routing.values import Found, MxRecord, SrvRecord
 
 MAX_RECORDS: Final = 100
 
@@ -37,6 +37,11 @@ def _tlsa(rdatas: Sequence[Any]) -> tuple[Any, ...]:
     return tuple((rdata.usage, rdata.selector, rdata.mtype, rdata.cert) for rdata in rdatas)
 
 
+def _srv(rdatas: Sequence[Any]) -> tuple[Any, ...]:
+    found = (SrvRecord(rdata.priority, rdata.weight, rdata.port, host_text(rdata.target)) for rdata in rdatas)
+    return tuple(sorted(found))[:MAX_RECORDS]
+
+
 def _ptr(rdatas: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(host_text(rdata.target) for rdata in rdatas[:MAX_RECORDS])
 
@@ -48,6 +53,7 @@ READERS: Final[Mapping[str, Callable[[Sequence[Any]], tuple[Any, ...]]]] = {
     "AAAA": _addresses,
     "TXT": _txt,
     "TLSA": _tlsa,
+    "SRV": _srv,
     "PTR": _ptr,
 }
 

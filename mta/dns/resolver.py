@@ -85,6 +85,10 @@ class Resolver:
         """See ``IResolver``."""
         return self._ask("TLSA", name)
 
+    def srv(self, name: str) -> Deferred[Answer]:
+        """See ``IResolver``; by priority."""
+        return self._ask("SRV", name)
+
     def ptr(self, address: str) -> Deferred[Answer]:
         """See ``IResolver``."""
         try:

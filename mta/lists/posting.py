@@ -4,6 +4,8 @@ Contract: it goes by the envelope's sender and by what the client may do.  A sen
 not meant as one: where that matters ``posting`` is ``authenticated`` or ``networks``.  The null sender never posts:
 reports go to the list's own sender, which leads to its owner (RFC 5321 4.5.5).
 A list that is a member of another is not asked: whoever made it a member gave the permission.
+Who may post is told too where a list has more members than it may have, as far as that can be counted at once
+(``mta.lists.leaves``): what is refused now need not be held later (RFC 5321 3.9.2).
 How it fails: 451 4.3.0 where a table of members cannot answer.
 """
 
@@ -20,11 +22,13 @@ from mta.reply import Reply
 from mta.routing.keys import fold
 from mta.routing.lookup import cannot_know
 from mta.routing.patterns import DomainPatterns
-from mta.routing.values import Admission, CannotKnow, Facts, Needs, Question, TableQuestion
+from mta.routing.values import Admission, CannotKnow, Facts, LeavesQuestion, Needs, Question, TableQuestion
 
 #: RFC 3463 3.8: "Mailing list expansion prohibited".
 MAY_NOT_POST: Final = Reply.of(550, "5.7.2", "You may not post to this list")
 NO_REPORTS: Final = Reply.of(550, "5.7.2", "A list takes no mail without a sender")
+#: RFC 3463 3.6: not for ever, since it is the list that is wrong, and may be mended.
+TOO_MANY: Final = Reply.of(452, "4.5.3", "The list leads to too many recipients")
 _NOT_ASKED: Final = object()
 
 
@@ -43,7 +47,20 @@ def may_post(admission: Admission, sender: ReversePath, rights: frozenset[Right]
         elif not allowed:
             words = sorted([*rule.posting, *map(str, rule.senders), *rule.domains])
             return _refused(admission, MAY_NOT_POST, f"list {rule.address}: posting = {', '.join(words)}")
-    return Needs(questions) if questions else admission
+    return Needs(questions) if questions else _counted(admission, facts)
+
+
+def _counted(admission: Admission, facts: Facts) -> Admission | Needs:
+    """RFC 5321 3.9.2: how many a list leads to counts before it is accepted."""
+    questions = tuple(LeavesQuestion(rule.address, rule.max_members) for rule in admission.lists)
+    if missing := tuple(question for question in questions if question not in facts):
+        return Needs(missing)
+    for question in questions:
+        leaves = facts[question]
+        if isinstance(leaves, int) and leaves > question.limit:
+            why = f"list {question.address}: {leaves} members or more, over max_members = {question.limit}"
+            return _refused(admission, TOO_MANY, why)
+    return admission
 
 
 def _refused(admission: Admission, reply: Reply, why: str) -> Admission:

@@ -17,7 +17,8 @@ each slice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Iterator
+from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -27,13 +28,16 @@ from zope.interface import implementer
 from mta import events
 from mta.address import Address
 from mta.delivery.values import Batch, Limits
+from mta.dkim.own import sign_own
+from mta.dkim.signer import Choose, Signer
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
 from mta.events import Event
 from mta.interfaces import IDeliveryService, IIncoming, IMessage, IRouter, ISpool, ITable
 from mta.lists.author import Author, list_author
 from mta.lists.fields import LOOPS, been_through, list_fields
 from mta.lists.posting import NO_REPORTS
-from mta.lists.roster import CannotTell, Wrong, roster
+from mta.lists.roster import Wrong, roster
+from mta.lists.signing import list_signer
 from mta.lists.values import SERVICE, ListRule
 from mta.message.edits import Edit, merge
 from mta.message.header import Header, scan
@@ -41,6 +45,7 @@ from mta.message.trace import received
 from mta.reply import PermanentFailure, Reply, TemporaryFailure
 from mta.routing.ask import Answerer, resolve
 from mta.routing.recipients import Forward, lead
+from mta.routing.tables.listing import CannotTell
 from mta.routing.values import Route
 
 #: Members between two turns of the reactor: some 2 ms of work.
@@ -70,6 +75,7 @@ class World(NamedTuple):
     ours: Container[str]
     rule: Callable[[Destination], ListRule | None]
     table: Callable[[str], ITable]
+    signer: Signer | None = None
 
 
 class Stuck(Exception):
@@ -148,6 +154,9 @@ class Spread:
             story = members.story(message.id)
             if author.edits:
                 story.append(events.REWRITE(now, how="From changed", why=author.why))
+            if (signer := self._world.signer) is not None:
+                edits, signed = await sign_own(signer, incoming, edits, _signs(signer, rule, message, author), now)
+                story += signed
             if (wait := incoming.seal(_envelope(rule, message.envelope, now), edits, story)) is not None:
                 await wait
         except BaseException:
@@ -174,6 +183,12 @@ async def _write(message: IMessage, incoming: IIncoming) -> None:
                 await wait
     finally:
         chunks.close()
+
+
+def _signs(signer: Signer, rule: ListRule, message: IMessage, author: Author) -> Choose:
+    """Whose keys sign the copy."""
+    trusted, munged = bool(message.envelope.rights), bool(author.edits)
+    return lambda header: list_signer(header, rule.address, trusted, munged, signer.able)
 
 
 def _envelope(rule: ListRule, before: Envelope, now: int) -> Envelope:
@@ -212,14 +227,13 @@ class Members:
         todo = deque([(self._rule, first)])
         while todo:
             rule, path = todo.popleft()
-            members = await roster(rule, self._world.table, self._rule.max_members + 1)
-            more = True
-            while more:
-                slice_: list[Recipient] = []
-                more = await self._slice(members, path, slice_, todo)
-                if slice_ and (wait := incoming.add_recipients(slice_)) is not None:
-                    await wait
-                await self._world.breathe()
+            async with aclosing(roster(rule, self._world.table, self._rule.max_members + 1)) as pages:
+                async for page in pages:
+                    for start in range(0, len(page), SLICE):
+                        found = await self._slice(page[start : start + SLICE], path, todo)
+                        if found and (wait := incoming.add_recipients(found)) is not None:
+                            await wait
+                        await self._world.breathe()
 
     @property
     def left_out(self) -> str | None:
@@ -236,17 +250,14 @@ class Members:
 
     async def _slice(
         self,
-        members: Iterator[Address | Wrong],
+        members: Sequence[Address | Wrong],
         path: tuple[str, ...],
-        found: list[Recipient],
         todo: deque[tuple[ListRule, tuple[str, ...]]],
-    ) -> bool:
-        """The next members that are new; False where there are no more."""
+    ) -> list[Recipient]:
+        """Those of these members that are new."""
         facts: dict[Any, Any] = {}
-        for _ in range(SLICE):
-            member = next(members, None)
-            if member is None:
-                return False
+        found: list[Recipient] = []
+        for member in members:
             if isinstance(member, Wrong):
                 self._leave_out(member.member, member.why)
                 continue
@@ -256,7 +267,7 @@ class Members:
                 elif self._is_new(recipient):
                     found.append(replace(recipient, id=self.count, path=(*path, *recipient.path)))
                     self.count += 1
-        return True
+        return found
 
     async def _leads(self, member: Address, facts: dict[Any, Any]) -> tuple[Recipient, ...]:
         """Where a member leads: to himself, mostly."""

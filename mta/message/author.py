@@ -9,83 +9,16 @@ Limits: the caller bounds the octets; no signature is verified here.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from mta.address import AddressError, normal_domain
 from mta.message.header import Header
+from mta.message.mailboxes import mailboxes
 
 #: Signatures that are looked at, the first ones; each is a field of its own.
 MAX_SIGNATURES: Final = 20
-#: A quoted-string, a comment (nested ones by ``_comment``), what stands in angle brackets, a sign, a word.
-_TOKEN = re.compile(
-    rb'[ \t\r\n]+|(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<angle><[^<>]*>)|(?P<comment>\()|(?P<sign>[,:;])'
-    rb'|(?P<word>[^ \t\r\n"()<>,:;]+)|(?P<other>.)',
-    re.DOTALL,
-)
 _TAG_D = re.compile(rb"(?:\A|;)[ \t\r\n]*d[ \t\r\n]*=([^;]*)")
 _SPACE = re.compile(rb"[ \t\r\n]+")
-
-
-class Mailbox(NamedTuple):
-    """``name`` as it stands, quotes too, b"" for none; ``address`` without its angle brackets."""
-
-    name: bytes
-    address: bytes
-
-
-def mailboxes(value: bytes) -> list[Mailbox]:
-    """The mailboxes of an address list, those in groups too; the name of an empty group is one without an address."""
-    found: list[Mailbox] = []
-    words: list[bytes] = []
-    comment = address = group = b""
-    before = 0  # mailboxes before the group
-
-    def end() -> None:
-        nonlocal words, comment, address
-        if address:
-            found.append(Mailbox(b" ".join(words) or comment, address))
-        elif words:
-            found.append(Mailbox(comment, b"".join(words)))
-        words, comment, address = [], b"", b""
-
-    position = 0
-    while position < len(value):
-        match = _TOKEN.match(value, position)
-        assert match is not None  # "other" takes anything
-        position = match.end()
-        kind, text = match.lastgroup, match[0]
-        if kind == "comment":
-            position = _comment(value, position)
-            comment = _SPACE.sub(b" ", value[match.end() : position - 1]).strip()
-        elif kind == "angle":
-            address = _SPACE.sub(b"", text[1:-1])
-        elif text == b":":
-            group, words, before = b" ".join(words), [], len(found)
-        elif kind == "sign":
-            end()
-            if text == b";":
-                if group and len(found) == before:
-                    found.append(Mailbox(group, b""))
-                group = b""
-        elif kind in ("word", "quoted"):
-            words.append(text)
-    end()
-    return found
-
-
-def _comment(value: bytes, position: int) -> int:
-    """Behind the comment that has begun; comments nest (RFC 5322 3.2.2)."""
-    depth = 1
-    while position < len(value) and depth:
-        sign = value[position : position + 1]
-        if sign == b"\\":
-            position += 1
-        elif sign == b"(":
-            depth += 1
-        elif sign == b")":
-            depth -= 1
-        position += 1
-    return position
 
 
 def author_domain(header: Header) -> str:

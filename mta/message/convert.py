@@ -76,7 +76,7 @@ async def convert(open: Callable[[], IChunks]) -> Conversion | CannotConvert:
         walk.finish()
     except Refused as refusal:
         return CannotConvert(str(refusal))
-    if walk.changes and walk.top is not None and _is_signed(walk.top):
+    if walk.changes and walk.top is not None and is_signed(walk.top):
         # Long lines alone are no reason to refuse it: they are relayed as they are.
         return Conversion(open, size, ()) if walk.plain else CannotConvert("it is signed")
     return Conversion(open, size + max(walk.growth, 0), walk.changes)
@@ -110,7 +110,7 @@ async def _read(open: Callable[[], IChunks], walk: Walk) -> int:
         chunks.close()
 
 
-def _is_signed(header: Header) -> bool:
+def is_signed(header: Header) -> bool:
     """A signature or an encryption would not survive a change of the message that begins so."""
     if any(header.count(name) for name in _SIGNATURES):
         return True

@@ -20,11 +20,12 @@ class Edit(NamedTuple):
 
 
 def merge(*groups: Iterable[Edit]) -> tuple[Edit, ...]:
-    """One ordered list out of several.  At the same offset, edits of an earlier group stand first.
+    """One ordered list out of several.  At the same offset, edits of an earlier group stand first, and what is only put
+    in before what is cut.
 
     Raises ``ValueError`` where two edits cut the same octets or lie inside another's cut.
     """
-    edits = sorted((edit for group in groups for edit in group), key=lambda edit: edit.offset)
+    edits = sorted((edit for group in groups for edit in group), key=lambda edit: (edit.offset, edit.cut > 0))
     end = 0
     for edit in edits:
         if edit.offset < end or edit.cut < 0:

@@ -15,9 +15,9 @@ import re
 from typing import Final
 
 from mta.address import Address
-from mta.message.author import Mailbox, mailboxes
 from mta.message.edits import Edit
 from mta.message.header import Field, Header
+from mta.message.mailboxes import Mailbox, mailboxes
 from mta.message.parameters import unquote
 
 #: Octets of an author's name that are taken over.

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from mta.address import Address, ReversePath, host_literal, show_path, unicode_text
-from mta.envelope import Origin, Right
+from mta.envelope import LOCAL, Origin, Right
 from mta.message.edits import Edit, merge
 from mta.message.header import Header
 
@@ -89,8 +89,11 @@ def received(
 
 
 def _from(origin: Origin) -> list[str]:
-    """Who it was: the name that it gave, and what we know; a client at a UNIX socket has a name alone."""
+    """Who it was: the name that it gave, and what we know; a client at a UNIX socket has a name alone, and a user of
+    this machine a number too."""
     name = _NOT_DOMAIN.sub("?", origin.helo[:MAX_NAME])
+    if origin.protocol == LOCAL:
+        return [f"Received: from {name}", f"({_NOT_COMMENT.sub('?', origin.login).replace(':', ' ')})"]
     if not origin.client:
         return [f"Received: from {name}"]
     literal = host_literal(origin.client)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from mta.accounts.dovecot import DovecotAccounts
+from mta.accounts.file import FileAccounts
+from mta.accounts.ldap import LdapAccounts
+from mta.accounts.oauth import OAuthAccounts
+from mta.accounts.pam import PamAccounts
+from mta.accounts.table import TableAccounts
 from mta.delivery.discard import Discard
 from mta.delivery.lmtp import LmtpDelivery
 from mta.delivery.maildir import Maildir
 from mta.delivery.pipe import Pipe
 from mta.delivery.smtp import SmtpDelivery
+from mta.dkim.policy import DkimPolicy
+from mta.policy.table import TableAtConnect, TableAtGreeting, TableAtRecipient, TableAtSender
 from mta.routing.tables.cached import CachedTable
 from mta.routing.tables.chain import ChainTable
 from mta.routing.tables.cidr import CidrTable
@@ -23,15 +31,26 @@ __all__ = [
     "ChainTable",
     "CidrTable",
     "Discard",
+    "DkimPolicy",
+    "DovecotAccounts",
+    "FileAccounts",
     "FileTable",
     "HttpTable",
+    "LdapAccounts",
     "LdapTable",
     "LmtpDelivery",
     "Maildir",
+    "OAuthAccounts",
+    "PamAccounts",
     "Pipe",
     "PostgresqlTable",
     "RegexpTable",
     "SmtpDelivery",
     "SqliteTable",
     "StaticTable",
+    "TableAccounts",
+    "TableAtConnect",
+    "TableAtGreeting",
+    "TableAtRecipient",
+    "TableAtSender",
 ]

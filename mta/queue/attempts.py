@@ -16,13 +16,17 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.delivery.rewritten import Rewritten
 from mta.delivery.values import Batch, Paced
+from mta.dkim.signer import Signer
 from mta.envelope import Outcome, Scope, Status
 from mta.interfaces import IDeliveryService
 from mta.queue.lane import Setback
 from mta.queue.pace import Gate
 from mta.queue.poison import Poison
+from mta.queue.policing import deliver
 from mta.queue.retry import overdue
+from mta.queue.setup import Setup
 from mta.queue.trouble import Trouble, classify
 from mta.queue.untried import TOO_LATE
 from mta.reply import LOCAL_ERROR, MailFailure, Reply
@@ -48,8 +52,10 @@ async def attempt(
     poison: Poison,
     now: Callable[[], int],
     seconds: Callable[[], float],
+    setup: Setup,
 ) -> Attempted:
-    """See the module's text.  ``now`` is UTC milliseconds, ``seconds`` monotonic."""
+    """See the module's text.  ``now`` is UTC milliseconds, ``seconds`` monotonic; of ``setup`` those who are asked or
+    change something on the way: the policies, and the signer of what has another author than it came with."""
     reply = SILENT
     try:
         if service is None:
@@ -57,7 +63,15 @@ async def attempt(
         if overdue(batch.message.envelope, now()):
             batch.report_all(Status.EXPIRED, TOO_LATE, Scope.MESSAGE)
         else:
-            await service.deliver(batch)
+            if setup.signer is not None and isinstance(batch.message, Rewritten):
+                await _sign(batch, batch.message, setup.signer)
+                if not batch.pending:
+                    return Attempted(batch.outcomes)
+            policies = setup.login_policies if batch.message.envelope.origin.login else setup.policies
+            if policies is None:
+                await service.deliver(batch)
+            else:
+                await deliver(service, batch, policies)
             if poison:
                 poison.worked(service.name)
     except Paced as paced:
@@ -80,6 +94,15 @@ async def attempt(
             error=str(error),
         )
     return Attempted(batch.close(reply))
+
+
+async def _sign(batch: Batch, message: Rewritten, signer: Signer) -> None:
+    """Keys that cannot be used are the trouble of this message, and of no host."""
+    try:
+        await message.sign(signer)
+    except MailFailure as failure:
+        attempt = {"stage": "dkim", "error": failure.reason}
+        batch.report_all(Status.DEFERRED, failure.reply, Scope.MESSAGE, attempt)
 
 
 def judge(outcomes: Sequence[Outcome], scope: Scope | None) -> tuple[bool, Setback | None]:

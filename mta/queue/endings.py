@@ -42,6 +42,9 @@ class Policy(Protocol):
     @property
     def poison_tries(self) -> int: ...
 
+    @property
+    def bounced(self) -> Callable[[str, int], None] | None: ...
+
 
 class Endings:
     """See the module's text.  ``policy`` gives the configuration in force, ``open_ids`` the messages being worked on;
@@ -146,6 +149,8 @@ class Endings:
     async def _write_conclusion(self, conclusion: Conclusion) -> None:
         await self.write(conclusion.result)
         self._say(conclusion.result)
+        if (bounced := self._policy().bounced) is not None:
+            _tell_bounced(bounced, conclusion.result)
         if conclusion.result.owed:
             self.notices.owe(conclusion.result.lease.message.id)
         if conclusion.due is not None and not conclusion.result.spawned:
@@ -170,3 +175,10 @@ class Endings:
         finally:
             self.unwritten -= 1
             self._concluded(result.lease)
+
+
+def _tell_bounced(bounced: Callable[[str, int], None], result: Result) -> None:
+    login = result.lease.message.envelope.origin.login
+    count = sum(outcome.status is Status.FAILED for outcome in result.outcomes) if login else 0
+    if count:
+        bounced(login, count)

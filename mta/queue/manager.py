@@ -388,7 +388,9 @@ class Manager:
         message = rewritten(job.lease.message, job.route.rewrite)
         batch = Batch(message, job.recipients, job.route, deadline, passage)
         try:
-            outcomes, shut = await attempt(service, batch, self._endings.poison, self._now, self._reactor.seconds)
+            outcomes, shut = await attempt(
+                service, batch, self._endings.poison, self._now, self._reactor.seconds, self._setup
+            )
         finally:
             self._running.ended(number)
         if shut is not None:

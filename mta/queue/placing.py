@@ -60,7 +60,10 @@ async def find_routes(
             if via:  # by an operator: see ChangeKind.REROUTE
                 route: Any = Route(destination=Destination(*via), reasons=(events.RULE(rule="rerouted"),))
             else:
-                route = resolve(partial(router.route, recipient.address, recipient.destination), facts, answerer)
+                home = recipient.progress.get("home") is True
+                route = resolve(
+                    partial(router.route, recipient.address, recipient.destination, home=home), facts, answerer
+                )
             if not isinstance(route, Route):
                 route = await route
             if recipient.path and forwarding is not None and not route.hold:

@@ -8,7 +8,7 @@ the warning said), ``raised`` (tries at which a part of this program failed), ``
 future), ``try`` and ``look`` (it was put into the queue until ``look``, to be tried at ``try``: where that is before,
 as soon as its destination is reached again), ``aside`` (it was set
 aside), ``taken``, ``dropped`` and ``owed`` (its status) of one that has ended and whose report is owed, ``bounce`` and
-``via`` (an operator gave it up, or rerouted it).
+``via`` (an operator gave it up, or rerouted it), ``home`` (its domain itself had named the service: ``Route.home``).
 Limits: ``MAX_TEXT`` characters of a reply.
 """
 
@@ -24,7 +24,7 @@ from mta.reply import Reply
 
 MAX_TEXT: Final = 2000
 #: What outlives one try.
-_LASTING: Final = ("late", "warned", "until", "raised", "since", "via")
+_LASTING: Final = ("late", "warned", "until", "raised", "since", "via", "home")
 _REPLY = re.compile(r"([2-5][0-9]{2})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: (.*))?\Z", re.DOTALL)
 _UNKNOWN: Final = Reply.of(451, "4.4.7", "Not tried yet")
 

@@ -15,8 +15,11 @@ from typing import Any, Final, TypeVar, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.interfaces import IResolver, ITable, Maybe
+from mta.address import Address, AddressError
+from mta.interfaces import IPlacedTable, IResolver, ITable, Maybe
 from mta.reply import LOCAL_ERROR, MailFailure, TemporaryFailure
+from mta.routing.calling import Called
+from mta.routing.keys import address_keys
 from mta.routing.values import (
     AddressQuestion,
     Answer,
@@ -57,6 +60,20 @@ class Answerer:
     def with_others(self, others: Mapping[type, Callable[[Any], Any]]) -> Answerer:
         """One that answers these too."""
         return Answerer(self._tables, self._resolver, {**self._others, **others})
+
+    def where(self, table: str, address: str) -> str:
+        """``FILE:LINE`` of what a table has under an address, "" where nobody can tell without waiting."""
+        known = self._tables.get(table)
+        if known is None or not IPlacedTable.providedBy(known):
+            return ""
+        try:
+            keys = address_keys(Address.parse(address, utf8=True))
+        except AddressError:
+            keys = (address,)
+        try:
+            return next((place for key in keys if (place := IPlacedTable(known).where(key))), "")
+        except MailFailure:
+            return ""  # it answered a moment ago
 
     def ask(self, question: Question) -> Maybe[Any]:
         """The answer, or an awaitable of it.  Both may fail."""
@@ -116,7 +133,7 @@ def _start(
     for question in needs.questions:
         try:
             answer = answerer.ask(question)
-            if answer is None or isinstance(answer, str | bytes | int | Answer | CannotKnow):
+            if answer is None or isinstance(answer, str | bytes | int | Answer | CannotKnow | Called):
                 facts[question] = answer
             else:
                 waiting.append((question, as_deferred(answer)))

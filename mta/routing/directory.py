@@ -16,6 +16,7 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, Final
 from unicodedata import combining, normalize
@@ -25,10 +26,11 @@ from twisted.internet.defer import Deferred, DeferredLock
 from mta.address import Address, AddressError
 from mta.envelope import Destination
 from mta.interfaces import ISearchedTable, ITable
-from mta.lists.roster import CannotTell, roster
+from mta.lists.roster import roster
 from mta.lists.values import SERVICE
 from mta.routing.keys import table_key
 from mta.routing.rules import RoutingRules
+from mta.routing.tables.listing import CannotTell
 from mta.routing.values import MembersQuestion, NameQuestion, Person
 
 MAX_PEOPLE: Final = 200_000
@@ -148,9 +150,13 @@ class Directory:
         rule = self._rules.list_at(Destination(SERVICE, str(question.address)))
         if rule is None:
             return ()
+        addresses: dict[Address, None] = {}
         try:
-            found = await roster(rule, self._table, question.limit)
+            async with aclosing(roster(rule, self._table, question.limit)) as pages:
+                async for page in pages:
+                    addresses.update(dict.fromkeys(one for one in page if isinstance(one, Address)))
+                    if len(addresses) >= question.limit:
+                        break
         except CannotTell:
             return None
-        addresses = dict.fromkeys(one for one in found if isinstance(one, Address))
         return tuple(islice(addresses, question.limit))

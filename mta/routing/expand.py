@@ -21,7 +21,7 @@ from mta.reply import MailFailure, PermanentFailure, Reply, TemporaryFailure
 from mta.routing.ours import NO_MAILBOX, Standing, exact, has_mailbox, identity, our_rule, untagged
 from mta.routing.rules import RoutingRules
 from mta.routing.steps import STEPS, Place, Step
-from mta.routing.values import Expansion, Facts, Needs, Question, Target
+from mta.routing.values import NOTE, Expansion, Facts, Needs, Question, Target
 
 LOOP: Final = Reply.of(554, "5.4.6", "The address leads back to itself")
 TOO_DEEP: Final = Reply.of(554, "5.4.6", "The address leads on over too many steps")
@@ -59,7 +59,7 @@ def _result(rules: RoutingRules, recipient: Address, walk: _Walk) -> Expansion |
                 raise PermanentFailure(NO_MAILBOX, f"{recipient} leads only to {walk.left}, who has left")
             raise PermanentFailure(LOOP, f"{recipient} leads only back to itself")
         return Expansion(targets=(Target(rules.postmaster),), reasons=tuple(walk.reasons))
-    return Expansion(targets=tuple(walk.leaves.values()), reasons=tuple(walk.reasons), told=walk.told)
+    return Expansion(targets=tuple(walk.leaves.values()), reasons=tuple(walk.reasons), told=walk.told, notes=walk.notes)
 
 
 def _is_mailbox(rules: RoutingRules, address: Address, facts: Facts) -> bool:
@@ -84,6 +84,7 @@ class _Walk:
         self.reasons: list[Event] = []
         self.questions: dict[Question, None] = {}
         self.told: Reply | None = None
+        self.notes: tuple[Target, ...] = ()
         self.left: Address | None = None  # one that leads nowhere any more
 
     def run(self, recipient: Address) -> None:
@@ -107,8 +108,9 @@ class _Walk:
 
     def _follow(self, address: Address, path: tuple[str, ...], step: Step) -> None:
         targets = [str(target.destination if isinstance(target, Place) else target) for target in step.targets]
-        self.reasons.append(events.EXPANDED(address=str(address), targets=targets, rule=step.rule, table=step.table))
-        if step.reply is not None or not step.targets:
+        told = events.EXPANDED(address=str(address), targets=targets, rule=step.rule, table=step.table, where="")
+        self.reasons.append(told)
+        if step.reply is not None or step.note is not None or not step.targets:
             self._tell(address, path, step)
         path = (*path, f"{step.rule}:{address}")
         if len(path) > self._rules.max_depth:
@@ -154,6 +156,8 @@ class _Walk:
             self.left = address
         elif not hidden:
             self.told = step.reply
+            if step.note is not None:
+                self.notes += (Target(address, (*path, f"{step.rule}:{address}"), Destination(NOTE, step.note)),)
 
     def _names_itself(self, address: Address, path: tuple[str, ...]) -> None:
         """An alias that has its own name among its targets: a copy into the mailbox, where there is one."""

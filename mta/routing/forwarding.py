@@ -82,13 +82,15 @@ def decide_rewrite(
 ) -> Rewrite | Needs | None:
     """See the module's text; None: it is no forwarding.  Raises ``TemporaryFailure``: the header cannot be read."""
     destination = route.destination
-    if not recipient.path or recipient.address.domain in forwarding.ours:
+    # An address in another form (mta.routing.canonical) is no forwarding.
+    path = recipient.path[1:] if recipient.path[0:1] and recipient.path[0].startswith("canonical:") else recipient.path
+    if not path or recipient.address.domain in forwarding.ours:
         return None
     if is_place(destination) or destination.service in forwarding.final:
         return None
     if Right.OURSELVES in envelope.rights:
         return None  # reports, and copies of a list, which has decided in whose name they go (mta.lists.author)
-    if recipient.path[0].startswith("list:"):
+    if path[0].startswith("list:"):
         return None  # a list's copy: decided once for all members (mta.lists.author)
     sender = envelope.reverse_path
     if sender is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,12 +11,23 @@ from mta.reply import Reply
 from mta.routing.networks import Network
 
 
+def _none(address: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What is ourselves: host names as by ``normal_domain`` and IP addresses as by ``normal_ip``."""
+    """What is ourselves: host names as by ``normal_domain`` and IP addresses as by ``normal_ip``; ``is_own`` tells of
+    further ones."""
 
     names: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
+    is_own: Callable[[str], bool] = _none
+
+    def has(self, address: object) -> bool:
+        """Is the IP address one of ours?"""
+        text = str(address)
+        return text in self.addresses or self.is_own(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

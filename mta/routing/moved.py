@@ -7,6 +7,9 @@ What it is: ``NEW@ADDRESS; reply=WORD; until=DATE; then=WORD``, each part but on
 - ``551``: it is refused, with the new address; ``551-hidden``: without it;
 - ``550``: it is refused as if there had never been such a mailbox.
 
+``note=address`` beside it: who sends something that is forwarded is told once by mail, with the new address;
+``note=moved``: without it (``mta.notes``: who has proved who he is, alone).
+
 Contract: ``reply`` holds to the end of the day ``until`` (UTC), ``then`` from there on.  Left out: ``reply`` is
 ``forward`` where there is an address, else ``550``; ``then`` is ``550``.
 How it fails: ``ValueError`` in plain words.
@@ -25,7 +28,8 @@ from mta.routing.ours import NO_MAILBOX
 
 _WORDS: Final = ("forward", "251", "551", "551-hidden", "550")
 _NEED_ADDRESS: Final = frozenset({"forward", "251", "551"})
-_KEYS: Final = ("reply", "until", "then")
+_KEYS: Final = ("reply", "until", "then", "note")
+_NOTES: Final = ("address", "moved")
 #: RFC 3463 X.1.6; the words for 551 are those of RFC 5321 4.2.2.
 HIDDEN: Final = Reply.of(551, "5.1.6", "User not local; the new address is not told here")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
@@ -38,6 +42,7 @@ class Moved(NamedTuple):
     reply: str
     until: str = ""
     then: str = "550"
+    note: str = ""
 
     def word(self, today: str) -> str:
         """What holds on a day (ISO, UTC; not looked at where nothing ends)."""
@@ -45,10 +50,13 @@ class Moved(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What RCPT says, None for a plain 250, and where mail goes on; without ``to`` it is refused by ``reply``."""
+    """What RCPT says, None for a plain 250, and where mail goes on; without ``to`` it is refused by ``reply``.
+
+    ``note``: the address that a note to the sender tells, "" for one without; None: no note."""
 
     reply: Reply | None
     to: Address | None
+    note: str | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -64,12 +72,12 @@ def parse_moved(text: str) -> Moved:
     for part in filter(None, rest):
         key, mark, value = (piece.strip() for piece in part.partition("="))
         if not mark or key not in _KEYS or key in given:
-            raise ValueError(f'"{part}" is none of reply=, until= and then=, once each')
+            raise ValueError(f'"{part}" is none of reply=, until=, then= and note=, once each')
         given[key] = value
     reply = given.get("reply", "forward" if to else "550")
     then = given.get("then", "550")
     _check(to, reply, then, given)
-    return Moved(to, reply, given.get("until", ""), then)
+    return Moved(to, reply, given.get("until", ""), then, given.get("note", ""))
 
 
 def _check(to: Address | None, reply: str, then: str, given: dict[str, str]) -> None:
@@ -80,6 +88,10 @@ def _check(to: Address | None, reply: str, then: str, given: dict[str, str]) -> 
             raise ValueError(f'"{word}" is none of {", ".join(_WORDS)}')
         if to is None and word in _NEED_ADDRESS:
             raise ValueError(f"{word} needs the new address, in front of all else")
+    if given.get("note", "moved") not in _NOTES:
+        raise ValueError(f'note="{given["note"]}" is none of {", ".join(_NOTES)}')
+    if "note" in given and {reply, then}.isdisjoint(("forward", "251")):
+        raise ValueError("note= is for mail that is forwarded: with reply=forward or 251")
     if "then" in given and "until" not in given:
         raise ValueError("then= needs until=")
     if "until" in given:
@@ -93,12 +105,10 @@ def choose(moved: Moved, today: str) -> Choice:
     word, to = moved.word(today), moved.to
     if word == "550" or to is None:
         return Choice(HIDDEN if word == "551-hidden" else NO_MAILBOX, None)
-    # Only a reply to VRFY or EXPN may be UTF-8 (RFC 6531 3.7.4.2).
-    told = f"<{to}>" if str(to).isascii() else ""
+    told = f"<{to}>"  # outside ASCII: told to those alone who can read it (mta.smtp.told.readable)
+    note = {"": None, "moved": "", "address": str(to)}[moved.note]
     if word == "251":
-        return Choice(Reply.of(251, "2.1.5", f"User not local; will forward to {told}") if told else None, to)
+        return Choice(Reply.of(251, "2.1.5", f"User not local; will forward to {told}"), to, note)
     if word == "forward":
-        return Choice(None, to)
-    return Choice(
-        Reply.of(551, "5.1.6", f"User not local; please try {told}") if told and word == "551" else HIDDEN, None
-    )
+        return Choice(None, to, note)
+    return Choice(Reply.of(551, "5.1.6", f"User not local; please try {told}") if word == "551" else HIDDEN, None)

@@ -143,7 +143,7 @@ class _Planning:
         ours = [
             record.preference
             for record, answer in answers
-            if not self.own.addresses.isdisjoint(str(_plain(address)) for address in answer.records)
+            if any(self.own.has(_plain(address)) for address in answer.records)
         ]
         self.ours = self.ours or bool(ours)
         hosts = []
@@ -197,7 +197,7 @@ class _Planning:
 
     def literal(self, address: str) -> Plan:
         plain = str(plain_ip(address))
-        if plain in self.own.addresses:
+        if self.own.has(plain):
             return self.fail(LOOPS)
         why = refusal(plain_ip(address), self.policy.allow)
         if why:

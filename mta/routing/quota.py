@@ -3,7 +3,8 @@
 Contract: the value is a size such as ``2GiB``, or ``full``.  What a service cannot say of a mailbox delays nothing: the
 delivery tells then.
 How it fails: ``TemporaryFailure`` where the table cannot answer (451 4.3.0) or has a value that is neither (451 4.3.5).
-Limits: asked of the mailbox that the sender wrote to, not of those behind an alias; two messages at once may both pass.
+Limits: asked of the mailbox that the sender wrote to, and of one behind an alias where that leads to no other; two
+messages at once may both pass.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ How it fails: ``MailFailure`` with the reply for the whole message, where a tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -19,18 +19,24 @@ from mta.envelope import Destination, Recipient
 from mta.events import Event
 from mta.interfaces import IRouter
 from mta.routing.ask import Answerer, resolve
-from mta.routing.values import EXPANSION, Expansion, Question, Route
+from mta.routing.values import EXPANSION, Expansion, Question, Route, Target
 
 #: How many recipients' ways are told in the story of one message; each can be asked for at any time.
 MAX_TOLD: Final = 50
+#: Of a recipient whose domain itself named the service (``Route.home``).
+HOME: Final[Mapping[str, bool]] = {"home": True}
+NOTHING: Final[Mapping[str, bool]] = {}
 
 
 class Forward(NamedTuple):
-    """A forward-path of a transaction with what RCPT wished for it; both as ``Recipient`` has them."""
+    """A forward-path of a transaction with what RCPT wished for it; both as ``Recipient`` has them.
+
+    ``given``: the address as the sender wrote it, where it was given another form (``mta.routing.canonical``)."""
 
     address: Address
     orcpt: str = ""
     notify: str = ""
+    given: Address | None = None
 
 
 class Leads(NamedTuple):
@@ -50,22 +56,29 @@ async def lead(
     now: int,
     due: int = 0,
     priority: int = 0,
+    notes: bool = False,
 ) -> Leads:
-    """Expand and route; see the module's text.  ``now`` is UTC milliseconds; ``due`` when they are (0: now)."""
+    """Expand and route; see the module's text.  ``now`` is UTC milliseconds; ``due`` when they are (0: now).
+
+    ``notes``: the sender is one who may be told of people who have moved (``mta.notes``)."""
     due = due or now
     recipients: dict[tuple[Address, Destination | None], Recipient] = {}
     expanded: dict[Address, Forward] = {}
+    owed: dict[Address, Target] = {}
     routes: list[Route] = []
     told: list[Event] = []
-    for original, orcpt, notify in forwards:
-        expansion = resolve(partial(router.expand, original), facts, answerer)
+    for forward, orcpt, notify, given in forwards:
+        original = forward if given is None else given
+        expansion = resolve(partial(router.expand, forward), facts, answerer)
         if not isinstance(expansion, Expansion):
             expansion = await expansion
         for reason in expansion.reasons:
-            told.append(reason._replace(at=now))
+            told.append(_placed(reason, answerer)._replace(at=now))
+        if notes and expansion.notes:
+            owed.update((router.identity(note.address), note) for note in expansion.notes)
         if len(expansion.targets) > 1 and "SUCCESS" in notify:
             # RFC 3461 5.2.7.3 (c)
-            expanded[router.identity(original)] = Forward(original, orcpt, notify)
+            expanded[router.identity(forward)] = Forward(original, orcpt, notify)
             notify = _without_success(notify)
         for address, path, destination, hold in expansion.targets:
             same = (router.identity(address), destination)
@@ -84,27 +97,46 @@ async def lead(
                 id=number,
                 address=address,
                 original=original,
-                path=path,
+                path=path if given is None else (f"canonical:{given}", *path),
                 destination=route.destination,
                 due=due,
                 orcpt=orcpt,
                 notify=notify,
                 priority=priority,
                 hold=route.hold,
+                progress=HOME if route.home else NOTHING,
             )
-    if not expanded:
+    if not expanded and not owed:
         return Leads(tuple(recipients.values()), tuple(told), tuple(routes), router)
     known = [*recipients.values()]
     known += [_expanded(len(known) + n, forward, now) for n, forward in enumerate(expanded.values())]
-    return Leads(tuple(known), tuple(told), (*routes, *[Route(destination=EXPANSION)] * len(expanded)), router)
+    known += [_owed(len(known) + n, note, now) for n, note in enumerate(owed.values())]
+    routes += [Route(destination=one.destination) for one in known[len(recipients) :]]
+    return Leads(tuple(known), tuple(told), tuple(routes), router)
+
+
+def _owed(number: int, note: Target, now: int) -> Recipient:
+    """A note to the sender, as a recipient at a place: so it is stored with the message that causes it."""
+    address, path, place, _ = note
+    assert place is not None
+    return Recipient(
+        id=number, address=address, original=address, path=path, destination=place, due=now, notify="NEVER"
+    )
 
 
 def _expanded(number: int, forward: Forward, now: int) -> Recipient:
     """The address itself, which ends at once as expanded: so its sender is told by the same rules as of all else."""
-    address, orcpt, _ = forward
+    address, orcpt = forward.address, forward.orcpt
     return Recipient(
         id=number, address=address, original=address, destination=EXPANSION, due=now, orcpt=orcpt, notify="SUCCESS"
     )
+
+
+def _placed(step: Event, answerer: Answerer) -> Event:
+    """With file and line of the entry that led on, where its table can tell."""
+    table = step.args.get("table")
+    where = answerer.where(table, step.args["address"]) if table else ""
+    return step._replace(args={**step.args, "where": where}) if where else step
 
 
 def _without_success(notify: str) -> str:

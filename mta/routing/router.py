@@ -24,13 +24,14 @@ from mta.lists.values import SERVICE as LIST
 from mta.lists.values import ListRule
 from mta.reply import MailFailure, Reply
 from mta.routing import expand as expansion
+from mta.routing.calling import CANNOT_ASK, Called, CallQuestion, Heard
 from mta.routing.lookup import cannot_know, look
-from mta.routing.ours import NO_MAILBOX, Standing, exact, identity, in_table, untagged
+from mta.routing.ours import NO_MAILBOX, Standing, exact, identity, in_table, our_rule, untagged
 from mta.routing.patterns import DomainPatterns
 from mta.routing.quota import over_quota
 from mta.routing.rules import DomainRule, RoutingRules
 from mta.routing.srs import NOT_A_REPORT, is_srs
-from mta.routing.values import Admission, CannotKnow, Expansion, Facts, Needs, Route, is_place
+from mta.routing.values import Admission, CannotKnow, Expansion, Facts, Needs, Route, Target, is_place
 
 NO_RELAY: Final = Reply.of(550, "5.7.1", "Relaying denied: this address is not ours and you may not send to it")
 #: RFC 7504; RFC 7505 4.1.
@@ -54,7 +55,7 @@ class Router:
         self._routes = tuple(
             (DomainPatterns(rule.to), rule.via, events.RULE(rule=f"route {rule.name}")) for rule in rules.routes
         )
-        self._elsewhere: dict[tuple[str, str], Route] = {}
+        self._elsewhere: dict[tuple[str, str, bool], Route] = {}
         self._reasons = {
             name: (events.RULE(rule=f"domain {name} is {'relayed for' if rule.relay else 'ours'}"),)
             for name, rule in rules.domains.items()
@@ -74,24 +75,52 @@ class Router:
             return _by_right(rights)
         if rule.relay:
             return self._admit_relayed(recipient, rule, rights, facts)
-        return self._admit_ours(recipient, rule, facts)
+        return self._admit_ours(recipient, rule, rights, facts)
 
     def _admit_relayed(
         self, recipient: Address, rule: DomainRule, rights: frozenset[Right], facts: Facts
     ) -> Admission | Needs:
-        if rule.recipients is None:
-            # The next host may still follow them: then we would be the open relay (RFC 5321 3.6.1).
-            if not rights and not _ROUTING_SIGNS.isdisjoint(recipient.local):
-                return Admission(reply=NO_ROUTING)
-            return self._taken(rule)
-        found = look(rule.recipients, recipient, facts)
-        if isinstance(found, Needs):
-            return found
-        if isinstance(found, CannotKnow):
-            return _refused(cannot_know(rule.recipients, found))
-        return self._taken(rule, known=True) if found is not None else Admission(reply=NO_MAILBOX)
+        if rule.recipients is not None:
+            found = look(rule.recipients, recipient, facts)
+            if isinstance(found, Needs):
+                return found
+            if isinstance(found, CannotKnow):
+                return _refused(cannot_know(rule.recipients, found))
+            if found is not None:
+                return self._taken(rule, known=True)
+            if not rule.call_ahead:
+                return Admission(reply=NO_MAILBOX)
+        # The next host may still follow them: then we would be the open relay (RFC 5321 3.6.1).
+        if not rights and not _ROUTING_SIGNS.isdisjoint(recipient.local):
+            return Admission(reply=NO_ROUTING)
+        return self._admit_called(recipient, rule, rights, facts) if rule.call_ahead else self._taken(rule)
 
-    def _admit_ours(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
+    def _admit_called(
+        self, recipient: Address, rule: DomainRule, rights: frozenset[Right], facts: Facts
+    ) -> Admission | Needs:
+        """What the next host says of the address."""
+        route = self.route(recipient, None, facts)
+        if isinstance(route, Needs):
+            return route
+        question = CallQuestion(route.destination, recipient)
+        if question not in facts:
+            return Needs((question,))
+        called: Called | CannotKnow = facts[question]
+        if isinstance(called, CannotKnow):
+            called = Called(Heard.UNSURE, called.error, CANNOT_ASK)
+        reasons = (
+            *self._reasons[rule.name],
+            events.RULE(rule="; ".join(filter(None, (f"call-ahead: {called.heard}", called.said)))),
+        )
+        if called.heard is Heard.UNSURE and rights:
+            # Who may send anywhere is told by a report, and is no stranger to whom that would be backscatter.
+            return Admission(reply=None, reasons=reasons)
+        known = called.heard in (Heard.YES, Heard.FULL)
+        return Admission(reply=called.reply, reasons=reasons, known=known)
+
+    def _admit_ours(
+        self, recipient: Address, rule: DomainRule, rights: frozenset[Right], facts: Facts
+    ) -> Admission | Needs:
         srs = self.rules.srs
         if srs is not None and recipient.domain == srs.domain and is_srs(recipient.local):
             return self._admit_return_path(recipient, facts)
@@ -124,6 +153,13 @@ class Router:
                 return leads
             if standing is Standing.MAILBOX and any(target.address == recipient for target in leads.targets):
                 return self._into_mailbox(recipient, rule, facts)
+            if len(leads.targets) == 1:
+                # The one mailbox that it comes to; of several, each tells at its delivery.
+                no = self._refusing(leads.targets[0], rights, facts)
+                if isinstance(no, Needs):
+                    return no
+                if no is not None:
+                    return Admission(reply=no, reasons=self._reasons[rule.name], known=True)
         except MailFailure as failure:
             return _refused(failure)
         places = (target.destination for target in leads.targets if target.destination is not None)
@@ -132,14 +168,33 @@ class Router:
 
     def _into_mailbox(self, recipient: Address, rule: DomainRule, facts: Facts) -> Admission | Needs:
         """Raises ``TemporaryFailure``."""
-        if rule.quota is not None:
-            route = self.route(recipient, None, facts)
-            full = route if isinstance(route, Needs) else over_quota(rule, recipient, route, facts)
-            if isinstance(full, Needs):
-                return full
-            if full is not None:
-                return Admission(reply=full, reasons=self._reasons[rule.name], known=True)
+        full = self._full(Target(recipient), facts)
+        if isinstance(full, Needs):
+            return full
+        if full is not None:
+            return Admission(reply=full, reasons=self._reasons[rule.name], known=True)
         return self._taken(rule, known=True)
+
+    def _refusing(self, target: Target, rights: frozenset[Right], facts: Facts) -> Reply | Needs | None:
+        """The reply where the one end of an address takes nothing: its mailbox is full, or it does not exist in a
+        domain that we relay for.  Which address that is stays untold."""
+        rule = self.rules.domains.get(target.address.domain)
+        if target.destination is not None or rule is None or not rule.relay or target.address.is_postmaster:
+            return self._full(target, facts)
+        if not _ROUTING_SIGNS.isdisjoint(target.address.local):
+            return None  # the administrator has written it so
+        there = self._admit_relayed(target.address, rule, rights, facts)
+        if isinstance(there, Needs) or there.reply is None:
+            return there if isinstance(there, Needs) else None
+        return NO_MAILBOX if there.reply.permanent else CANNOT_ASK
+
+    def _full(self, target: Target, facts: Facts) -> Reply | Needs | None:
+        """The reply where the target is a mailbox of ours that is full."""
+        rule = our_rule(self.rules, target.address)
+        if target.destination is not None or rule is None or rule.quota is None:
+            return None
+        route = self.route(target.address, None, facts)
+        return route if isinstance(route, Needs) else over_quota(rule, target.address, route, facts)
 
     def _admit_return_path(self, recipient: Address, facts: Facts) -> Admission | Needs:
         """One of SRS: that a key of ours has signed it is the permission."""
@@ -169,18 +224,18 @@ class Router:
 
     # --- at each attempt -----------------------------------------------------------------------------------
 
-    def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
+    def route(self, address: Address, waiting: Destination | None, facts: Facts, home: bool = False) -> Route | Needs:
         """See ``IRouter``.  The next hop is the recipient's domain; a service may have a host of its own."""
         if waiting is not None and is_place(waiting):
             return self._place(waiting)
         rule = self.rules.domains.get(address.domain)
         if rule is None:
-            key = (address.domain, waiting.service if waiting else "")
+            key = (address.domain, waiting.service if waiting else "", home)
             known = self._elsewhere.get(key)
             if known is None:
                 if len(self._elsewhere) >= REMEMBERED:
                     self._elsewhere.clear()
-                known = self._elsewhere[key] = self._route(address, waiting, None)
+                known = self._elsewhere[key] = self._route(address, waiting, None, home=home)
             return known
         if rule.relay or (rule.mailboxes is None and rule.services is None):
             return self._route(address, waiting, rule)
@@ -227,20 +282,28 @@ class Router:
         found: Mapping[str, str] = NOTHING,
         hold: str = "",
         own: str = "",
+        home: bool = False,
     ) -> Route:
-        service, reason, trouble = self._service(address, waiting.service if waiting else "", rule, own)
+        before = waiting.service if waiting else ""
+        # What was ours and no longer is must not leave by MX, nor by a route for everything.
+        was_ours = rule is None and (home or before in self.rules.final)
+        service, reason, trouble = self._service(address, before, rule, own, was_ours)
         if not trouble and service not in self.rules.services:
             trouble = f"the delivery service {service} is not in the configuration"
         return Route(
-            destination=Destination(service, address.domain), reasons=(reason,), hold=trouble or hold, facts=found
+            destination=Destination(service, address.domain),
+            reasons=(reason,),
+            hold=trouble or hold,
+            facts=found,
+            home=was_ours or (rule is not None and service in (own, rule.deliver)),
         )
 
-    def _service(self, address: Address, before: str, rule: DomainRule | None, own: str) -> tuple[str, Event, str]:
+    def _service(
+        self, address: Address, before: str, rule: DomainRule | None, own: str, was_ours: bool
+    ) -> tuple[str, Event, str]:
         """The service (``own``: that of the mailbox), the rule that chose it, and why it cannot be used after all."""
         domain = address.domain
         waits = before or self.rules.default
-        # What was delivered here and is no longer ours must not leave by a route for everything.
-        was_ours = rule is None and before in self.rules.final
         for patterns, service, reason in self._routes:
             if patterns.names(domain) if was_ours else patterns.match(domain):
                 return service, reason, ""

@@ -14,7 +14,7 @@ from mta.envelope import Destination
 from mta.lists.values import SERVICE, ListRule, Named
 from mta.routing.aliases import Allowed
 from mta.routing.srs import Srs
-from mta.routing.values import EXPANSION
+from mta.routing.values import DISCARD, EXPANSION, NOTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,8 @@ class DomainRule:
     """One ``[domains.X]``: a domain that we are the end for, or with ``relay`` one that we relay for.
 
     Without ``mailboxes``, every local part of a domain with ``deliver`` exists: the service knows better.
-    Without ``recipients``, every local part of a relay domain does.  ``alias_of``: another name of that domain, and
+    Without ``recipients``, every local part of a relay domain does; with ``call_ahead`` the next host is asked for what
+    is not among them.  ``alias_of``: another name of that domain, and
     nothing else counts; ``null``: it takes no mail at all.  ``separators``: letters that may divide a local part from
     its tag.  ``moved``: the table of those who have moved or left; ``services``: that of mailboxes with a delivery
     service of their own; ``names``: that of full names.  ``vrfy`` and ``expn`` are words of ``mta.routing.disclosure``,
@@ -35,6 +36,7 @@ class DomainRule:
     deliver: str = ""
     relay: bool = False
     recipients: str | None = None
+    call_ahead: bool = False
     alias_of: str = ""
     null: bool = False
     separators: str = ""
@@ -77,7 +79,7 @@ class RoutingRules:
     domains: Mapping[str, DomainRule] = field(default_factory=dict)
     routes: tuple[RouteRule, ...] = ()
     final: frozenset[str] = frozenset()
-    places: frozenset[str] = frozenset({EXPANSION.service, SERVICE})
+    places: frozenset[str] = frozenset({EXPANSION.service, NOTE, SERVICE, DISCARD})
     allowed: Mapping[str, Allowed] = field(default_factory=dict)
     srs: Srs | None = None
     srs_from_any: bool = False

@@ -13,22 +13,25 @@ import stat
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def untrusted(path: str) -> str:
-    """Why it must not be believed, or ""."""
+def untrusted(path: str, user: int | None = None) -> str:
+    """Why it must not be believed, or "".  ``user``: who asks, if not this process."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         return "it is no regular file"
-    if why := _changeable(status):
+    if why := _changeable(status, user):
         return why
     above = os.path.dirname(os.path.abspath(path))
-    folder = os.stat(above)
-    if folder.st_mode & stat.S_ISVTX:
-        return ""
-    why = _changeable(folder)
+    why = untrusted_folder(above, user)
     return f"its folder {above}: {why}" if why else ""
 
 
-def _changeable(status: os.stat_result) -> str:
-    if status.st_uid not in (0, os.geteuid()):
+def untrusted_folder(path: str, user: int | None = None) -> str:
+    """Why somebody else might put another file in the place of one that is there, or ""."""
+    status = os.stat(path)
+    return "" if status.st_mode & stat.S_ISVTX else _changeable(status, user)
+
+
+def _changeable(status: os.stat_result, user: int | None) -> str:
+    if status.st_uid not in (0, os.geteuid() if user is None else user):
         return f"it belongs to user {status.st_uid}, who is neither root nor the user of the service"
     return "its group or anybody may write to it; run: chmod go-w" if status.st_mode & _OTHERS else ""

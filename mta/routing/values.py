@@ -16,14 +16,20 @@ from mta.envelope import Destination
 from mta.events import Event
 from mta.lists.values import ListRule
 from mta.reply import Reply
+from mta.routing.calling import CallQuestion
 
 #: Where an address that leads to several others waits to be reported as expanded (RFC 3461 5.2.7.3); a name that no
 #: service of a configuration can have.
 EXPANSION: Final = Destination("(expansion)", "")
+#: Where a note to the sender is owed: the person has moved (``mta.notes``).  The next hop is the new address, "" where
+#: it is not to be told.
+NOTE: Final = "(note)"
 #: The services of places that addresses can lead to: the next hop is the command's argv (as ``shlex.join`` writes it)
 #: or the path of the file.
 COMMAND: Final = "(command)"
 FILE: Final = "(file)"
+#: The service of what a policy throws away; the next hop is the policy's name.
+DISCARD: Final = "(discard)"
 
 
 def is_place(destination: Destination) -> bool:
@@ -120,8 +126,19 @@ class MembersQuestion:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeavesQuestion:
+    """How many would get a message to the list of this address?  Answer: their number, over ``limit`` where there are
+    more; None where nobody can tell cheaply."""
+
+    address: Address
+    limit: int
+
+
 Question = (
-    NameQuestion
+    LeavesQuestion
+    | CallQuestion
+    | NameQuestion
     | MembersQuestion
     | TableQuestion
     | MxQuestion
@@ -163,6 +180,15 @@ class MxRecord(NamedTuple):
     """One MX record; ``host`` is "." for a null MX (RFC 7505)."""
 
     preference: int
+    host: str
+
+
+class SrvRecord(NamedTuple):
+    """One SRV record; ``host`` is "." where there is no such service (RFC 2782)."""
+
+    priority: int
+    weight: int
+    port: int
     host: str
 
 
@@ -209,6 +235,7 @@ class Expansion:
     targets: tuple[Target, ...]
     reasons: tuple[Event, ...] = ()
     told: Reply | None = None  # as in ``Admission``
+    notes: tuple[Target, ...] = ()  # those who have moved, at the place ``NOTE``: only some senders are told
 
 
 class Rewrite(NamedTuple):
@@ -226,10 +253,13 @@ class Rewrite(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where a recipient goes now.  With ``hold`` it cannot go: the reason, for an operator."""
+    """Where a recipient goes now.  With ``hold`` it cannot go: the reason, for an operator.
+
+    ``home``: its domain itself names the service, to which others have no claim; without the domain it waits."""
 
     destination: Destination
     reasons: tuple[Event, ...] = ()
     hold: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # e.g. the mailbox path's values
+    home: bool = False
     rewrite: Rewrite | None = None  # of one message's recipients: only the queue sets it

@@ -59,7 +59,7 @@ class Standing:
         """See ``IRouter``."""
         return address
 
-    def route(self, address: Address, waiting: Destination | None, facts: Facts) -> Route | Needs:
+    def route(self, address: Address, waiting: Destination | None, facts: Facts, home: bool = False) -> Route | Needs:
         """See ``IRouter``."""
         return Route(destination=waiting or Destination("", address.domain))
 

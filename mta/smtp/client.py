@@ -28,6 +28,7 @@ from mta.envelope import Scope
 from mta.reply import Reply
 from mta.smtp.client_chunks import ChunkedTransaction
 from mta.smtp.client_opening import PLAIN_TERMS, Opening, Terms
+from mta.smtp.client_probe import Probe
 from mta.smtp.client_transaction import Transaction
 from mta.smtp.client_values import (
     CANCELLED,
@@ -73,6 +74,7 @@ class SmtpClient(Protocol):
         self.timeouts = timeouts
         self.ready: Deferred[SmtpClient] = Deferred(self._cancelled)
         self.capabilities = Capabilities()
+        self.name = ""  # as the server says it in its reply to EHLO
         self.lmtp = terms.verb == b"LHLO"  # RFC 2033: a message has a reply for each recipient
         self.tls: Negotiated | None = None  # None: in clear
         self.deadline = seconds() + timeouts.greeting
@@ -134,7 +136,7 @@ class SmtpClient(Protocol):
             return succeed(Sent([Answer(LOST, "MAIL", Scope.HOST)] * len(outgoing.rcpts)))
         self.usable = False
         self.messages += 1
-        kind = ChunkedTransaction if outgoing.chunking else Transaction
+        kind = ChunkedTransaction if outgoing.chunking else Probe if outgoing.probe else Transaction
         self._transaction = transaction = kind(self, outgoing)
         transaction.start()
         return transaction.done

@@ -89,6 +89,7 @@ class Opening:
     def _capable(self, reply: Reply) -> None:
         if reply.code == 250:
             self._client.capabilities = Capabilities.read(reply.lines[1:])
+            self._client.name = reply.lines[0].partition(" ")[0].rstrip(".").lower()
             self._go_on()
         elif reply.permanent and self._terms.verb == b"EHLO":
             # RFC 5321 3.2: a server that does not know EHLO gets HELO.

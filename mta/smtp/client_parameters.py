@@ -10,9 +10,8 @@ import re
 from typing import Final
 
 from mta.address import Address
+from mta.smtp.xtext import encode_xtext
 
-# RFC 3461 4: all but xchar.
-_NO_XCHAR = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
 # RFC 6533 3: all but QCHAR.
 _NO_QCHAR = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 # The same, where UTF-8 may stand as it is: but for controls and what ends lines to some programs.
@@ -20,11 +19,6 @@ _NO_QUCHAR = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e\xa1-\u2027\u202
 #: RFC 3461 4.2: characters of the whole of ORCPT.
 _MOST_ORCPT: Final = 500
 _NOTIFY: Final = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})
-
-
-def encode_xtext(text: str) -> str:
-    """xtext (RFC 3461 4); characters outside ASCII, which cannot stand in it, become ``?``."""
-    return _NO_XCHAR.sub(lambda match: f"+{ord(match[0]):02X}" if match[0].isascii() else "?", text)
 
 
 def encode_utf8_address(text: str, native: bool = False) -> str:

@@ -43,7 +43,7 @@ class Outgoing(NamedTuple):
     """One transaction to send: MAIL and RCPT as on the wire, without CRLF; and how the octets are opened.
 
     ``chunking``: by BDAT (RFC 3030), which the host must have offered.  ``size`` is how many octets there are, 0
-    where nobody knows before they are read.
+    where nobody knows before they are read.  ``probe``: without a message, which is never opened.
     """
 
     mail: bytes
@@ -51,6 +51,7 @@ class Outgoing(NamedTuple):
     open: Callable[[], IChunks]
     chunking: bool = False
     size: int = 0
+    probe: bool = False
 
 
 class Answer(NamedTuple):

@@ -16,10 +16,13 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mta.envelope import Right
 from mta.events import Event
-from mta.interfaces import IQueue, IResolver, IRouter, ISpool
+from mta.interfaces import IAccounts, IQueue, IResolver, IRouter, ISpool
+from mta.policy.engine import Policies
 from mta.reply import Reply
 from mta.routing.ask import Answerer
+from mta.routing.canonical import Canonical
 from mta.routing.disclosure import Disclosure
+from mta.sasl.server import Offer
 from mta.smtp.allowance import Allowance
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
@@ -115,10 +118,16 @@ class Context:
     queue_limited: bool = False  # the queue is to be asked whether more may wait
     tell_strangers: bool = False  # of success and delay, as those who have a right are told
     lmtp: bool = False  # the listener speaks LMTP (RFC 2033)
+    submission: bool = False  # the listener is for those who log in (RFC 6409)
+    accounts: IAccounts | None = None  # of those who may; None: there are none
+    auth: Offer | None = None  # how they log in; None: nobody does here
+    qualify: str = ""  # the domain that names without one get, on the listener of local programs
+    policies: Policies | None = None  # whom the listener asks; None: nobody
     tls: ListenerTls | None = None  # None: it does not
     proxy: Networks = ()
     xclient: Networks = ()
     xforward: Networks = ()
+    canonical: Canonical | None = None  # None: no address is ever given another form
     disclosure: Disclosure = field(default_factory=Disclosure)
     questions: Allowance = field(default_factory=Allowance)  # of the whole process
 

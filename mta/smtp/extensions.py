@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from mta.sasl.exchange import MOST_LINE
 from mta.smtp.attributes import XCLIENT, XFORWARD
 
 #: RFC 9422 4: the value of a limit has at most so many digits; so an EHLO line cannot say more.
@@ -26,8 +27,8 @@ class Circumstances(NamedTuple):
 
     ``rights``: it may send anywhere (relay networks, authenticated); ``tls``: the session is over TLS;
     ``starttls``: it could be; ``xclient``, ``xforward``: it may speak for others; ``reports``: its senders are told
-    of success and delay; ``expn``: it may have addresses expanded; ``deliver_by`` and ``future_release`` are seconds,
-    ``latest_release`` UTC seconds.
+    of success and delay; ``expn``: it may have addresses expanded; ``auth``: how it may log in; ``deliver_by`` and
+    ``future_release`` are seconds, ``latest_release`` UTC seconds.
     """
 
     message_size: int
@@ -43,6 +44,7 @@ class Circumstances(NamedTuple):
     xforward: bool = False
     reports: bool = True
     expn: bool = False
+    auth: tuple[str, ...] = ()
 
 
 Offer = Callable[[Circumstances], str | None]
@@ -72,6 +74,11 @@ def _over_tls(circumstances: Circumstances) -> str | None:
 def _before_tls(circumstances: Circumstances) -> str | None:
     # RFC 3207 4.2: not offered again once TLS is there.
     return "" if circumstances.starttls and not circumstances.tls else None
+
+
+def _auth(circumstances: Circumstances) -> str | None:
+    # RFC 4954 3: in clear there is none, where all of them need TLS.
+    return " ".join(circumstances.auth) or None
 
 
 def _with_reports(circumstances: Circumstances) -> str | None:
@@ -172,6 +179,12 @@ EXTENSIONS: Final[Mapping[str, Extension]] = {
             keyword="AUTH",
             title="Authentication",
             rfc="RFC 4954",
+            server="on listeners with auth: over TLS, unless plain_without_tls is on; MAIL takes AUTH= and lets it be",
+            mail=("AUTH",),
+            verbs=("AUTH",),
+            longer={"MAIL": 500, "AUTH": MOST_LINE - 512},
+            argument="the mechanisms by which this client may log in now",
+            offer=_auth,
             client="to smart hosts with a login, over verified TLS only",
         ),
         Extension(

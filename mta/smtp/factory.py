@@ -34,6 +34,7 @@ from mta.smtp.proxied import Proxied
 from mta.smtp.proxy import Header
 from mta.smtp.session import Session
 from mta.smtp.ticker import Ticker
+from mta.tls.channel import TlsChannel
 from mta.tls.negotiated import negotiated, why_failed
 
 
@@ -86,13 +87,17 @@ class ServerProtocol(Protocol):
         transport: Any = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
-        self.session = session = Session(transport, self.factory.newest, self.client, self._port)
+        self.session = session = self.make_session(transport)
         session.standing.recount = self._recount
         # No call in between: this is the hottest call of the server.
         self.dataReceived = session.feed  # type: ignore[method-assign, assignment]  # an instance's own
         transport.registerProducer(self, True)
         self.factory.opened(self)
         session.start()
+
+    def make_session(self, transport: Any) -> Session:
+        """The session of this connection."""
+        return Session(transport, self.factory.newest, self.client, self._port)
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         session, self.session = self.session, None
@@ -125,7 +130,8 @@ class ServerProtocol(Protocol):
         """TLS speaks to the client from here on."""
         if self.session is not None and self.session.handshake is not None:
             transport: Any = self.transport
-            self.session.secured(negotiated(transport.getHandle()))
+            connection = transport.getHandle()
+            self.session.secured(negotiated(connection), TlsChannel(connection))
             self.factory.secured()
 
     def spoke_early(self) -> None:

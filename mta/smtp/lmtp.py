@@ -72,7 +72,9 @@ async def end_for_each(session: Session, transaction: Transaction, end: Ending) 
         return EachReply.join(own.values())
     if whole.permanent:
         own = {}  # nobody will ever get this message
-    return EachReply.join([own.get(index, whole) for index in range(len(forwards))])
+    replies = transaction.policed.replies if transaction.policed is not None else {}
+    each = (own.get(index) or replies.get(forward.address) or whole for index, forward in enumerate(forwards))
+    return EachReply.join(each)
 
 
 async def _lead_nowhere(session: Session, transaction: Transaction) -> dict[int, Reply]:

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mta.address import Address, AddressError
 from mta.reply import PermanentFailure
 from mta.smtp import replies
 
 BODIES: Final = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})
 MAX_ENVID: Final = 100  # RFC 3461 4.4
 MAX_ORCPT: Final = 500  # RFC 3461 4.2
+MAX_AUTH: Final = 500  # RFC 4954 3
 _NOTIFY: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 # RFC 3461 4: xchar and hexchar.
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*\Z")
@@ -64,6 +66,7 @@ class Wishes:
     hold_for: int = 0
     hold_until: int = 0
     priority: int | None = None
+    auth: bool = False  # AUTH stood there
 
 
 def _wrong() -> PermanentFailure:
@@ -250,6 +253,19 @@ def _priority(wishes: Wishes, value: str | None) -> None:
     wishes.priority = int(value)
 
 
+def _auth(wishes: Wishes, value: str | None) -> None:
+    # RFC 4954 5: an address in xtext, or "<>".  We believe nobody in it, so it is read and let be.
+    if not value or len(value) > MAX_AUTH:
+        raise _wrong()
+    said = decode_xtext(value)
+    if said != "<>":
+        try:
+            Address.parse(said)
+        except AddressError:
+            raise _wrong() from None
+    wishes.auth = True
+
+
 _MAIL: Final[Mapping[str, Callable[[Wishes, str | None], None]]] = {
     "RET": _ret,
     "ENVID": _envid,
@@ -259,4 +275,5 @@ _MAIL: Final[Mapping[str, Callable[[Wishes, str | None], None]]] = {
     "HOLDFOR": _hold_for,
     "HOLDUNTIL": _hold_until,
     "MT-PRIORITY": _priority,
+    "AUTH": _auth,
 }

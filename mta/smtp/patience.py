@@ -21,7 +21,7 @@ from mta.reply import Reply
 from mta.smtp import replies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mta.smtp.commands import Command
     from mta.smtp.session import Session
@@ -30,17 +30,23 @@ if TYPE_CHECKING:
 FIRST_WAIT: Final = 1.0
 
 
-async def greeting(session: Session, held: Sequence[bytes]) -> Reply:
-    """The greeting, in good time; or 554 where ``held`` has got octets of the client until then."""
-    await _pause(session, session.context.limits.greet_delay)
-    if not held:
-        return session.context.banner
-    spoke_early(session)
-    session.find = partial(_only_quit, session.find)
-    return replies.TOO_EARLY
+async def greeting(
+    session: Session, held: Sequence[bytes], welcome: Callable[[Session], Awaitable[Reply]] | None = None
+) -> Reply:
+    """The greeting, in good time; or 554 where ``held`` has got octets of the client until then.
+
+    ``welcome`` asks whether there is one, and gives it.
+    """
+    if session.context.limits.greet_delay:
+        await _pause(session, session.context.limits.greet_delay)
+    if held:
+        spoke_early(session)
+        session.find = partial(only_quit, session.find)
+        return replies.TOO_EARLY
+    return session.context.banner if welcome is None else await welcome(session)
 
 
-def _only_quit(find: Callable[[bytes, bool], Command], name: bytes, lmtp: bool) -> Command:
+def only_quit(find: Callable[[bytes, bool], Command], name: bytes, lmtp: bool) -> Command:
     """RFC 5321 3.1: what a client that was refused may say."""
     return find(name, lmtp) if name == b"QUIT" else _refused
 

@@ -14,6 +14,7 @@ of = Reply.of
 OK: Final = of(250, "2.0.0", "Ok")
 SENDER_OK: Final = of(250, "2.1.0", "Ok")
 RECIPIENT_OK: Final = of(250, "2.1.5", "Ok")
+AUTHENTICATED: Final = of(235, "2.7.0", "Authentication succeeded")
 START_DATA: Final = of(354, "", "End data with <CR><LF>.<CR><LF>")
 START_TLS: Final = of(220, "2.0.0", "Ready to start TLS")
 TLS_ACTIVE: Final = of(503, "5.5.1", "TLS is active already")
@@ -26,6 +27,7 @@ TOO_MANY_CONNECTIONS: Final = of(421, "4.3.2", "Too many connections, try again 
 TOO_MANY_FROM_CLIENT: Final = of(421, "4.7.0", "Too many connections from your address")
 TOO_MANY_ERRORS: Final = of(421, "4.7.0", "Too many errors")
 TOO_MANY_TRANSACTIONS: Final = of(421, "4.7.0", "Too many messages in one session; connect again")
+SPOKE_IN_AUTH: Final = of(421, "4.7.0", "You spoke before the challenge of AUTH")
 NOT_HTTP: Final = of(421, "4.7.0", "This is an SMTP server")
 NO_PROXY: Final = of(421, "4.7.0", "Your address is not that of a proxy of ours")
 TIMED_OUT: Final = of(421, "4.4.2", "Timed out waiting for you")
@@ -40,6 +42,14 @@ ETRN_NOT_ALLOWED: Final = of(459, "4.7.1", "Not allowed: you may not ask for wai
 
 LINE_TOO_LONG: Final = of(500, "5.5.2", "Line too long")
 BAD_LINE: Final = of(500, "5.5.2", "Lines must end in CRLF and hold no other CR, LF or NUL")
+RESPONSE_TOO_LONG: Final = of(500, "5.5.6", "Authentication exchange line is too long")
+NOT_BASE64: Final = of(501, "5.5.2", "The response is not base64")
+AUTH_CANCELLED: Final = of(501, "5.7.0", "Authentication cancelled")
+NO_INITIAL_RESPONSE: Final = of(501, "5.7.0", "With this mechanism the server speaks first")
+AUTH_SYNTAX: Final = of(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
+LOGGED_IN_ALREADY: Final = of(503, "5.5.1", "You have logged in already")
+NO_SUCH_MECHANISM: Final = of(504, "5.5.4", "The mechanism is not offered; see EHLO")
+AUTH_NEEDS_TLS: Final = of(538, "5.7.11", "Encryption required for requested authentication mechanism")
 UNKNOWN_COMMAND: Final = of(500, "5.5.2", "Command not recognized")
 NOT_IMPLEMENTED: Final = of(502, "5.5.1", "Command not implemented")
 NEEDS_NAME: Final = of(501, "5.5.4", "Give the name of your host")
@@ -49,12 +59,13 @@ RCPT_SYNTAX: Final = of(501, "5.5.4", "Syntax: RCPT TO:<address>")
 VRFY_SYNTAX: Final = of(501, "5.5.4", "Syntax: VRFY address or name")
 EXPN_SYNTAX: Final = of(501, "5.5.4", "Syntax: EXPN address or name")
 ETRN_SYNTAX: Final = of(501, "5.5.4", "Syntax: ETRN domain.example, or ETRN @domain.example for all below it too")
-ETRN_IN_TRANSACTION: Final = of(503, "5.5.1", "Not in a mail transaction")
+NOT_IN_TRANSACTION: Final = of(503, "5.5.1", "Not in a mail transaction")
 PARAMETER_SYNTAX: Final = of(501, "5.5.4", "A parameter is not well formed")
 SENDER_NEEDS_SMTPUTF8: Final = of(550, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8")
 RECIPIENT_NEEDS_SMTPUTF8: Final = of(553, "5.6.7", "An address outside ASCII needs the parameter SMTPUTF8 of MAIL")
 SAY_LHLO: Final = of(500, "5.5.1", "This is LMTP (RFC 2033): say LHLO")
 BAD_ATTRIBUTE: Final = of(501, "5.5.4", "An attribute is not known, not well formed or given twice")
+NEEDS_LOGIN: Final = of(530, "5.7.0", "Authentication required")
 ONLY_QUIT: Final = of(503, "5.5.1", "You were refused; say QUIT")
 NEEDS_EHLO: Final = of(503, "5.5.1", "Say EHLO first")
 NEEDS_TLS: Final = of(530, "5.7.10", "REQUIRETLS is for sessions over TLS")
@@ -96,6 +107,11 @@ def bad_parameter(keyword: str) -> Reply:
 
 def repeated_parameter(keyword: str) -> Reply:
     return of(501, "5.5.4", f"The parameter {keyword} stands twice")
+
+
+def may_not_send(state: str, why: str) -> Reply:
+    """To a login whose account is not active any more; ``why`` is for people."""
+    return of(550, "5.7.1", f"Your account is {state}{f': {why}' if why else ''}")
 
 
 def unknown_parameter(keyword: str) -> Reply:

@@ -15,12 +15,16 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 
 from mta import events
+from mta.accounts.values import Login
 from mta.envelope import Origin, Right
+from mta.policy.engine import Stage
 from mta.reply import Reply
+from mta.sasl.server import Channel
 from mta.smtp import replies
 from mta.smtp.commands import find
 from mta.smtp.context import Context, ListenerTls
 from mta.smtp.patience import greeting
+from mta.smtp.policing import at_connect
 from mta.smtp.standing import Standing, rights
 from mta.smtp.telling import tell_command, tell_unfinished
 from mta.smtp.transaction import Transaction
@@ -51,11 +55,13 @@ class Session(Turns):
 
     __slots__ = (
         "_newest",
+        "channel",
         "committing",
         "deadline",
         "errors",
         "helo",
         "idle_commands",
+        "login",
         "messages",
         "origin",
         "pause",
@@ -77,10 +83,12 @@ class Session(Turns):
         super().__init__(transport, context, client, find)
         self.port = port
         self.standing = Standing(peer=client)
+        self.login: Login | None = None  # by AUTH; None: nobody has logged in so
         self.rights: frozenset[Right] = context.rights_of(client)
         self.reverse_name = ""
         self.helo = ""
         self.tls = ""  # what was negotiated, as text for people; "" in clear
+        self.channel: Channel | None = None  # what that has for logins
         self.origin = Origin(listener=context.listener, protocol="SMTP", client=client, port=port)
         self.transaction: Transaction | None = None
         self.errors = 0
@@ -106,8 +114,12 @@ class Session(Turns):
             self._greet()
 
     def _greet(self) -> None:
-        """At once, or after a time in which the client has to keep silent (patience.py)."""
-        if self.context.limits.greet_delay:
+        """At once; or after a time in which the client has to keep silent (patience.py), or when policies let it."""
+        policies = self.context.policies
+        if policies is not None and Stage.CONNECT in policies.stages:
+            self._wait(greeting(self, self._held, at_connect), b"")
+            self._flush()
+        elif self.context.limits.greet_delay:
             self._wait(greeting(self, self._held), b"")
         else:
             self._write(self.context.banner.wire)
@@ -220,14 +232,17 @@ class Session(Turns):
         self._closing = True
         self._transport.abortConnection()
 
-    def secured(self, tls: str) -> None:
-        """The handshake is done; ``tls`` says what was negotiated.  The session begins anew (RFC 3207 4.2)."""
+    def secured(self, tls: str, channel: Channel | None = None) -> None:
+        """The handshake is done; ``tls`` says what was negotiated, ``channel`` has what logins need of it.
+
+        The session begins anew (RFC 3207 4.2): a login in clear counts no longer."""
         handshake = self.handshake
         assert handshake is not None
         self._waiting, self._must_read = None, False
-        self.tls = tls
+        self.tls, self.channel = tls, channel
         self.helo = ""
         self.reset()
+        self.standing.forget_login(self)
         self.renew_context()
         self.origin = replace(self.origin, protocol="SMTP", helo="", tls=tls, login="")
         now = self.context.seconds()

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from mta import events
 from mta.envelope import Origin, Right
+from mta.policy.heard import Heard
 from mta.reply import Reply
 from mta.routing.values import Answer
 from mta.waiting import as_deferred, background
 
 if TYPE_CHECKING:
+    from mta.accounts.values import Account
     from mta.smtp.session import Session
 
 
@@ -27,16 +29,29 @@ class Standing:
     """See the module's text.
 
     ``recount`` counts the connection for another client's address, or gives the reply that it is one too many.
-    ``forwarded`` is what XFORWARD said of the next message, by attribute.
+    ``forwarded`` is what XFORWARD said of the next message, by attribute.  ``account`` is that of the login as it was
+    at the last MAIL.
     """
 
     peer: str
     login: str = ""
+    account: Account | None = None
     named: bool = False  # the reverse name was asked for, or told
     recount: Callable[[str], Reply | None] | None = None
     forwarded: Mapping[str, str] = field(default_factory=dict)
     told: bool = False  # by XCLIENT: the client is not who is at the other end
     refused: int = 0  # recipients that were refused for good
+    heard: Heard | None = None  # from policies, where there are any
+    asked: bool = False  # it said AUTH, so what is no command may be a secret
+    tries: int = 0  # logins that failed
+    entered: bool = False  # by AUTH, though the login may count no longer
+
+    def forget_login(self, session: Session) -> None:
+        """Who is there now is somebody else, or might be: what AUTH gave is taken back."""
+        if session.login is not None:
+            session.login, self.login, self.account = None, "", None
+            session.rights = rights(session)
+        self.entered = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +81,8 @@ def become(session: Session, named: Named) -> Reply:
         refusal = standing.recount(client)
         if refusal is not None:
             return refusal
+    standing.forget_login(session)
+    standing.heard = None
     if client != session.client:
         # What is known of another is not known of this one, and what that one may is not for this one.
         standing.named, session.reverse_name, session.port = False, "", 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mta import events
 from mta.reply import MailFailure, Reply
+from mta.smtp import replies
 from mta.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def tell_command(session: Session, name: bytes, argument: bytes, reply: Reply) -
         said = argument[:MOST_SAID].decode("utf-8", "backslashreplace")
         if name == b"RCPT" and session.transaction is not None:
             said += f"   from <{_sender(session.transaction)}>"
-    command = name.decode("ascii", "replace")
+    # A client that goes on with responses to an AUTH that was refused says its secrets as commands.
+    secret = session.standing.asked and reply is replies.UNKNOWN_COMMAND
+    command = "(not shown)" if secret else name.decode("ascii", "replace")
     event = events.COMMAND_REFUSED(client=session.client, command=command, reply=str(reply), said=said)
     session.context.emit(event, "")
 

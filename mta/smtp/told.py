@@ -19,6 +19,7 @@ from mta.reply import Reply
 LONGEST: Final = 490
 # RFC 5322 3.2.5, RFC 6532 3.2
 _ATOMS: Final = re.compile(r"[\w!#$%&'*+\-/=?^`{|}~]+(?: [\w!#$%&'*+\-/=?^`{|}~]+)*\Z")
+_UNTOLD: Final = Reply.of(550, "5.1.6", "User not local; the new address has characters outside ASCII")
 _SPECIAL: Final = re.compile(r'(["\\])')
 
 
@@ -38,6 +39,18 @@ def mailbox(address: Address, name: str, utf8: bool) -> str:
     if not shown or not (utf8 or shown.isascii()) or len(f"{shown} {plain}".encode()) > LONGEST:
         return plain
     return f"{shown} {plain}"
+
+
+def readable(reply: Reply, utf8: bool) -> Reply | None:
+    """A reply that may tell a mailbox outside ASCII, for a client that can read that or cannot; None: a plain yes.
+
+    RFC 6531 3.7.4.1, 3.7.4.2: without SMTPUTF8 a 251 becomes a 250 and a 551 a 550, without the mailbox.
+    """
+    if all(line.isascii() for line in reply.lines):
+        return reply
+    if utf8:
+        return Reply.in_utf8(reply.code, reply.enhanced, *reply.lines)
+    return _UNTOLD if reply.permanent else None
 
 
 def told(

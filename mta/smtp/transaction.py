@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from mta.address import Address, ReversePath
 from mta.interfaces import IIncoming
 from mta.lists.values import ListRule
+from mta.policy.heard import Policed
 from mta.routing.recipients import Forward
 from mta.routing.values import Question
 from mta.smtp.wire import ChunkDecoder, DataDecoder
@@ -53,6 +54,7 @@ class Transaction:
         "incoming",
         "kept",
         "lists",
+        "policed",
         "recipients",
         "refused",
         "reverse_path",
@@ -82,6 +84,7 @@ class Transaction:
         self.charged = 0  # octets charged to the memory budget
         self.kept = 0  # those of them that are for recipients
         self.lists: dict[Address, ListRule] = {}  # that recipients lead to
+        self.policed: Policed | None = None  # what policies said of it; None: there are none
 
     def note_header(self, octets: bytes, limit: int) -> None:
         """Collect the header section from the octets of the message, in order."""

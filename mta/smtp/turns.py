@@ -13,7 +13,7 @@ commands in a row it is the others' turn.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeAlias
 
 from twisted.internet.defer import CancelledError
@@ -38,6 +38,17 @@ Find: TypeAlias = Callable[[bytes, bool], Callable[[Any, bytes], Any]]
 #: Commands of one client until all others have had their turn.  A segment may hold thousands of
 #: tiny ones: with fifty such clients nobody else would be served for seconds.
 AT_ONCE: Final = 250
+
+
+class Dialog(Protocol):
+    """What takes the lines of the client while a command asks it something (AUTH): they are responses, no commands."""
+
+    #: The command that asks.
+    name: bytes
+
+    def line(self, line: bytes) -> Coroutine[Any, Any, Reply]: ...
+    def broken(self, too_long: bool) -> Reply:
+        """A line that is none; the dialog is over."""
 
 
 class Waited(Protocol):
@@ -67,6 +78,7 @@ class Turns(ABC):
         "_write",
         "client",
         "context",
+        "dialog",
         "find",
         "intake",
     )
@@ -78,6 +90,7 @@ class Turns(ABC):
         self.client = client
         self.find = find
         self.intake: Intake | None = None  # where octets go that are no commands
+        self.dialog: Dialog | None = None  # where lines go that are no commands
         self._splitter = CommandSplitter(context.limits.command_line, LONGER)
         self._out: list[bytes] = []
         self._held: list[bytes] = []
@@ -161,6 +174,10 @@ class Turns(ABC):
                 line = self._splitter.next_line()
             except BadLine as error:
                 too_long = isinstance(error, LineTooLong)
+                dialog = self.dialog
+                if dialog is not None:
+                    self._answer(dialog.broken(too_long), dialog.name)
+                    continue
                 self._bad_line(replies.LINE_TOO_LONG if too_long else replies.BAD_LINE, error.verb)
                 continue
             if line is None:
@@ -173,6 +190,10 @@ class Turns(ABC):
         await self.context.sleep(0.0)
 
     def _command(self, line: bytes) -> None:
+        dialog = self.dialog
+        if dialog is not None:
+            self._wait(dialog.line(line), dialog.name)
+            return
         verb, _, argument = line.rstrip(b" \t").partition(b" ")
         name = verb.upper()
         if b"\r" in line or b"\0" in line:
@@ -272,6 +293,21 @@ class Turns(ABC):
                 elif self._paused:
                     self._paused = False
                     self._transport.resumeProducing()
+
+    def begin_dialog(self, dialog: Dialog, longest: int) -> None:
+        """The next line is for ``dialog``; it may have so many octets."""
+        self.dialog = dialog
+        self._splitter.limit = max(self.context.limits.command_line, longest)
+
+    def end_dialog(self) -> None:
+        """Lines are commands again."""
+        self.dialog = None
+        self._splitter.limit = self.context.limits.command_line
+
+    @property
+    def spoken(self) -> bool:
+        """The client has said more already than was looked at."""
+        return bool(self._splitter.waiting or self._held)
 
     def _pause(self) -> None:
         if not self._paused:

@@ -36,6 +36,7 @@ class _Do(Enum):
 
     WRITE = auto()
     FLUSHED = auto()  # tell when all before it is written
+    READ = auto()  # a piece of what all before it have written
     SYNC = auto()  # sync the file, then, with all others of the batch, the folder
     ABORT = auto()
     REMOVE = auto()
@@ -121,6 +122,12 @@ class BodyFile:
         self._put((_Do.FLUSHED, self, waiting))
         return waiting
 
+    def piece(self, number: int, offset: int, size: int) -> Deferred[bytes]:
+        """A part of what was written so far; before ``seal``.  Fails with ``TemporaryFailure``."""
+        piece: Deferred[bytes] = Deferred()
+        self._put((_Do.READ, self, (piece, offset, size)))
+        return piece
+
     def seal(self) -> Deferred[None]:
         """Fires when file and name are on disk; fails with ``TemporaryFailure``."""
         sealed: Deferred[None] = Deferred()
@@ -155,6 +162,8 @@ class BodyFiles:
         for what, subject, argument in jobs:
             if what is _Do.WRITE:
                 _write(self._folder, subject, argument)
+            elif what is _Do.READ:
+                _read(subject, tell, *argument)
             elif what is _Do.SYNC:
                 _sync(subject)
                 sealed.append((subject, argument))
@@ -188,7 +197,7 @@ def _write(folder: BodyFolder, body: BodyFile, octets: bytes) -> None:
     if body.error is None:
         try:
             if body.descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 body.descriptor = os.open(id_text(body.number), flags, 0o600, dir_fd=folder.descriptor)
             view = memoryview(octets)
             while view:
@@ -196,6 +205,17 @@ def _write(folder: BodyFolder, body: BodyFile, octets: bytes) -> None:
         except OSError as error:
             body.error = error
     body.flushed += len(octets)
+
+
+def _read(body: BodyFile, tell: Callable[..., None], piece: Deferred[bytes], offset: int, size: int) -> None:
+    try:
+        if body.error is not None:
+            raise body.error
+        octets = os.pread(body.descriptor, size, offset)  # of one that was aborted: EBADF
+    except OSError as error:
+        tell(piece.errback, disk_failure(error))
+    else:
+        tell(piece.callback, octets)
 
 
 def _sync(body: BodyFile) -> None:

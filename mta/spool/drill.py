@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from mta.envelope import Envelope, Recipient
 from mta.events import Event
-from mta.interfaces import Maybe
+from mta.interfaces import IChunks, Maybe
 from mta.message.edits import Edit
 from mta.spool.incoming import Backing, Incoming
 
@@ -77,6 +77,9 @@ class MemoryBody:
     def write(self, octets: bytes) -> None:
         self.parts.append(octets)
 
+    def piece(self, number: int, offset: int, size: int) -> bytes:
+        return b"".join(self.parts)[offset : offset + size]
+
     def seal(self) -> Deferred[None]:
         return succeed(None)
 
@@ -100,6 +103,10 @@ class DrilledIncoming(Incoming):
     def add_recipients(self, recipients: Iterable[Recipient]) -> Maybe[None]:
         self._drill.raise_planned("add_recipients")
         return super().add_recipients(recipients)
+
+    def open(self, edits: Sequence[Edit] = ()) -> IChunks:
+        self._drill.raise_planned("open")
+        return super().open(edits)
 
     def seal(self, envelope: Envelope, edits: Sequence[Edit], story: Sequence[Event]) -> Maybe[None]:
         self._drill.raise_planned("seal")

@@ -18,8 +18,9 @@ from zope.interface import implementer
 
 from mta.envelope import Envelope, Recipient
 from mta.events import Event
-from mta.interfaces import IIncoming, Maybe
+from mta.interfaces import IChunks, IIncoming, Maybe
 from mta.message.edits import Edit, merge
+from mta.spool.message import LargeChunks, Pieces, SmallChunks
 from mta.spool.settle import stamp
 from mta.spool.values import id_text
 
@@ -33,7 +34,7 @@ AT_ONCE: Final = 1000
 SMALL: Final = 1024
 
 
-class LargeBody(Protocol):
+class LargeBody(Pieces, Protocol):
     """A body that goes to a file; see ``mta.spool.bodies.BodyFile``."""
 
     def write(self, octets: bytes) -> Maybe[None]: ...
@@ -139,6 +140,16 @@ class Incoming:
                 return
             self.recipients = [*following, *islice(rest, AT_ONCE - len(following))]
             following = list(islice(rest, 1))
+
+    def open(self, edits: Sequence[Edit] = ()) -> IChunks:
+        if self.envelope is not None or self.aborted:
+            raise ValueError("the message is sealed or aborted")
+        ordered = merge(edits)
+        if self._large is not None:
+            return LargeChunks(self.id, self._large, self.number, self.size, b"", ordered)
+        if len(self._parts) > 1:
+            self._parts = [b"".join(self._parts)]
+        return SmallChunks(None, self.number, self._parts[0] if self._parts else b"", b"", ordered)
 
     def seal(self, envelope: Envelope, edits: Sequence[Edit], story: Sequence[Event]) -> Maybe[None]:
         if self.envelope is not None or self.aborted:

@@ -22,14 +22,18 @@ PIECE: Final = 128 * 1024
 HEADER_LIMIT: Final = 256 * 1024
 
 
-class Bodies(Protocol):
+class Pieces(Protocol):
+    """Where the octets of large messages are."""
+
+    def piece(self, number: int, offset: int, size: int) -> Maybe[bytes]:
+        """A part of a body that is kept in a file; shorter only at its end."""
+
+
+class Bodies(Pieces, Protocol):
     """Where the octets of messages are; each method raises ``Damaged``, or fails with it."""
 
     def small(self, number: int) -> Maybe[bytes]:
         """A whole body that is kept in the database."""
-
-    def piece(self, number: int, offset: int, size: int) -> Maybe[bytes]:
-        """A part of a body that is kept in a file; shorter only at its end."""
 
 
 @implementer(IMessage)
@@ -106,7 +110,9 @@ def header_of(octets: bytes, edits: Sequence[Edit], limit: int) -> bytes:
 class SmallChunks:
     """A body that is read at once and given in pieces."""
 
-    def __init__(self, bodies: Bodies, number: int, data: bytes | None, prefix: bytes, edits: Sequence[Edit]) -> None:
+    def __init__(
+        self, bodies: Bodies | None, number: int, data: bytes | None, prefix: bytes, edits: Sequence[Edit]
+    ) -> None:
         self._bodies = bodies
         self._number = number
         self._prefix = prefix
@@ -117,6 +123,7 @@ class SmallChunks:
     def next(self) -> Maybe[bytes]:
         octets = self._octets
         if octets is None:
+            assert self._bodies is not None
             found = self._bodies.small(self._number)
             if not isinstance(found, bytes):
                 return self._later(found)
@@ -140,7 +147,7 @@ class SmallChunks:
 class LargeChunks:
     """A body that is read piece by piece."""
 
-    def __init__(self, id: str, bodies: Bodies, number: int, size: int, prefix: bytes, edits: Sequence[Edit]) -> None:
+    def __init__(self, id: str, bodies: Pieces, number: int, size: int, prefix: bytes, edits: Sequence[Edit]) -> None:
         self._id = id
         self._bodies = bodies
         self._number = number

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cryptography import x509
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
@@ -38,10 +40,13 @@ CIPHERS: Final = (
 
 
 class Policy(NamedTuple):
-    """What is spoken: the lowest version, and the ciphers of TLS 1.2 as OpenSSL writes them."""
+    """What is spoken: the lowest version, and the ciphers of TLS 1.2 as OpenSSL writes them.
+
+    ``authorities``: clients are asked for a certificate that one of these has signed, as PEM; b"": they are not."""
 
     minimum: str = "TLSv1.2"
     ciphers: str = CIPHERS
+    authorities: bytes = b""
 
 
 def wrong_ciphers(ciphers: str) -> str:
@@ -74,9 +79,21 @@ def make_context(
         context.check_privatekey()
     except SSL.Error as error:
         raise CertificateError(f"{certificate.place}: OpenSSL does not take it: {reasons(error)}") from None
+    if policy.authorities:
+        _ask_clients(context, policy.authorities)
     if choose is not None:
         context.set_tlsext_servername_callback(choose)
     return context
+
+
+def _ask_clients(context: SSL.Context, pem: bytes) -> None:
+    """Have clients asked for a certificate; who has none goes on without (RFC 8446 4.4.2.4)."""
+    store = context.get_cert_store()
+    for authority in x509.load_pem_x509_certificates(pem):
+        if store is not None:
+            store.add_cert(X509.from_cryptography(authority))
+        context.add_client_ca(authority)
+    context.set_verify(SSL.VERIFY_PEER)
 
 
 def reasons(error: SSL.Error) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from mta import events
+from mta.config.files import contents
 from mta.config.schema import Configuration, Tls
 from mta.events import Event
 from mta.tls import selfsigned
@@ -56,6 +57,7 @@ class Keeper:
         self._options = configuration.tls
         self._policy = policy_of(configuration.tls)
         self.contexts = Contexts(reactor.seconds)
+        self._asking: dict[str, Contexts] = {}  # for listeners that ask for a certificate, by the file of authorities
         self._files = CertificateFiles(Places(), self._prove)
         self._timer: Any = None
         self._looks = 0
@@ -84,6 +86,17 @@ class Keeper:
         self._use()
         self._tell(prepared.found)
         self._warn()
+
+    def asking(self, authorities: str | None) -> Contexts:
+        """What a listener hands to ``startTLS`` that asks clients for a certificate of one of the authorities in this
+        file; None: it does not ask.  Raises ``OSError``, ``ValueError``."""
+        if authorities is None:
+            return self.contexts
+        if authorities not in self._asking:
+            made = Contexts(self._reactor.seconds)
+            self._use_asking(made, authorities)
+            self._asking[authorities] = made
+        return self._asking[authorities]
 
     def start(self) -> None:
         """Privileges are dropped and the state folder is there: make what is missing, and watch from now on.
@@ -131,6 +144,17 @@ class Keeper:
         default = self._files.default(self._hostname)
         if default is not None:
             self.contexts.use(self._files.certificates, default, self._policy)
+        for authorities, contexts in self._asking.items():
+            try:
+                self._use_asking(contexts, authorities)
+            except (OSError, ValueError) as error:
+                self._emit(events.CERTIFICATE_REFUSED(error=f"{authorities}: {error}"), "")
+
+    def _use_asking(self, contexts: Contexts, authorities: str) -> None:
+        pem = contents(authorities)
+        default = self._files.default(self._hostname)
+        if default is not None:
+            contexts.use(self._files.certificates, default, self._policy._replace(authorities=pem))
 
     def _tell(self, found: Refreshed) -> None:
         for one in found.read:

@@ -22,6 +22,7 @@ from mta.config.problems import ConfigurationError, Problem
 from mta.config.providers import Providers
 from mta.config.schema import Configuration
 from mta.dns.fake import FakeResolver
+from mta.trial.answers import read_reply
 from mta.trial.values import CLIENT, HELO, SENDER
 
 FOLDER: Final = "tests.d"
@@ -57,6 +58,15 @@ def _day(value: str) -> str | None:
         return None if not value or date.fromisoformat(value).isoformat() == value else "is no day"
     except ValueError:
         return 'is no day; write one such as "2027-03-31"'
+
+
+def _replies(value: Mapping[str, str]) -> str | None:
+    for text in value.values():
+        try:
+            read_reply(text)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def _some(value: tuple[object, ...]) -> str | None:
@@ -97,6 +107,11 @@ class Case(Options):
     tables: Mapping[Annotated[str, str], Entries] = option(factory=dict, doc="Entries of tables.")
     day: str = option("", doc="The day that it is.", check=_day)
     used: Size = option(Size(0), doc="What each mailbox holds, where a quota is asked for.")
+    calls: Entries = option(
+        factory=dict,
+        doc="What next hosts say of addresses, where a domain has `call_ahead`: replies to RCPT.",
+        check=_replies,
+    )
     header: str = option("", doc="The header of the message.")
     body: str = option("", doc="Its body.")
     expect: Expect = option(doc="What is to come of it.")

@@ -76,7 +76,7 @@ def run_case(decides: Deciding, case: Case, now: Callable[[], int]) -> Result | 
     """What comes of a case; None where it would have to wait."""
     resolver = case.resolver()
     tables = {_full(name, decides.configuration): entries for name, entries in case.tables.items()}
-    answerer = GivenAnswers(decides.configuration, decides.answerer, resolver, tables, case.day, case.used)
+    answerer = GivenAnswers(decides.configuration, decides.answerer, resolver, tables, case.day, case.used, case.calls)
     trial = Trial(decides, resolver=resolver, names=resolver, now=now, answerer=answerer)
     mail = Mail(
         recipients=case.to,
@@ -89,12 +89,15 @@ def run_case(decides: Deciding, case: Case, now: Callable[[], int]) -> Result | 
         message=case.message(),
     )
     foresee = case.expect.hosts is not None or bool(case.expect.tls)
-    done, result = step(trial.run(mail, foresee))
-    if isinstance(result, Result):
-        return replace(result, lacking=tuple(answerer.lacking))
-    assert not done
-    result.addErrback(lambda failure: None).cancel()
-    return None
+    try:
+        done, result = step(trial.run(mail, foresee))
+        if isinstance(result, Result):
+            return replace(result, lacking=tuple(answerer.lacking))
+        assert not done
+        result.addErrback(lambda failure: None).cancel()
+        return None
+    finally:
+        trial.close()
 
 
 def _full(name: str, configuration: Configuration) -> str:

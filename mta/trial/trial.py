@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -23,15 +24,17 @@ from mta.delivery.values import Foresight
 from mta.envelope import Envelope, Recipient
 from mta.events import Event
 from mta.interfaces import IQueue, IResolver
+from mta.policy.made import MadePolicies
 from mta.queue.placing import find_routes
 from mta.reply import Reply, failure_reply
 from mta.routing.ask import Answerer
 from mta.routing.recipients import Leads
-from mta.routing.values import EXPANSION, Route
+from mta.routing.values import EXPANSION, NOTE, Route
 from mta.smtp.context import MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
 from mta.spool.memory import MemorySpool
 from mta.spool.values import Claim, Lease
+from mta.trial.answers import AskedTable
 from mta.trial.values import Copy, Mail, Result
 from mta.trial.wire import converse
 
@@ -70,7 +73,7 @@ class OnlyLooks:
 
 class Trial:
     """See the module's text.  ``resolver`` is asked for mail hosts (None: nobody is), ``names`` for the client's name;
-    ``answerer`` is in place of the configuration's own.
+    ``answerer`` is in place of the configuration's own, and of the tables of its policies.
     """
 
     def __init__(
@@ -82,10 +85,20 @@ class Trial:
         now: Callable[[], int],
         answerer: Answerer | None = None,
     ) -> None:
-        self.decides = decides if answerer is None else replace(decides, answerer=answerer)
+        self._policies: MadePolicies | None = None
+        decides = replace(decides, submission=decides.submission.apart())
+        if answerer is not None:
+            self._policies = decides.policies.apart(partial(AskedTable, answerer))
+            decides = replace(decides, answerer=answerer, policies=self._policies)
+        self.decides = decides
         self._resolver = resolver
         self._names = names
         self._now = now
+
+    def close(self) -> None:
+        """Policies that were made for it alone let go of what they hold."""
+        if self._policies is not None:
+            self._policies.close()
 
     async def run(self, mail: Mail, foresee: bool = True) -> Result:
         """What comes of one message.  ``foresee``: delivery services are asked too.
@@ -140,8 +153,8 @@ class Trial:
             return copies
         routes, troubles = await self._routes(queue.lease)
         for recipient, first in zip(leads.recipients, leads.routes, strict=True):
-            if recipient.destination == EXPANSION:
-                continue  # a note for the report that its sender asked for
+            if recipient.destination == EXPANSION or recipient.destination.service == NOTE:
+                continue  # for the report that its sender asked for, or a note to him
             route = routes.get(recipient.id, first)
             ask = foresee and not route.hold and len(copies) < MOST_FORESEEN
             foresight = await self._foresee(recipient, route, envelope) if ask else None

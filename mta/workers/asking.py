@@ -49,6 +49,8 @@ class Asking:
             "drain": self.drain,
             "change": self.change,
             "erase": self.erase,
+            "brakes": self.brakes,
+            "lift": self.lift,
             "pause": self.pause,
             "resume": self.resume,
             "pauses": self._pausing.pauses,
@@ -90,6 +92,11 @@ class Asking:
         good, _ = await self._all("lanes", request, by, LOOK_TIME / 2)
         return JOINS["lanes"](good) if good else {}
 
+    async def brakes(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """See ``Logins``; each worker knows of all failures."""
+        good, _ = await self._all("brakes", request, by, LOOK_TIME / 2)
+        return JOINS["brakes"](good) if good else {"brakes": [], "more": 0}
+
     # --- changes -------------------------------------------------------------------------------------------
 
     async def drain(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -106,6 +113,10 @@ class Asking:
     async def erase(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         """See ``Operations``."""
         return await self._change("erase", request, by)
+
+    async def lift(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """See ``Logins``."""
+        return await self._change("lift", request, by)
 
     async def pause(self, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         """See ``Pausing``: the file is the parent's, the workers read it again."""

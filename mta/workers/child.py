@@ -46,13 +46,14 @@ class WorkerDown(ControlError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a child needs of the parent.  ``spawn(number, protocol)`` starts the process; ``ready`` and ``died`` are
-    told."""
+    told.  ``noted``: one of them says what the others have to know."""
 
     reactor: Any
     spawn: Callable[[int, ProcessProtocol], Any]
     ready: Callable[[int], None]
     died: Callable[[int], None]
     emit: Callable[[Event, str], None]
+    noted: Callable[[int, Mapping[str, Any]], None] = lambda number, what: None
 
 
 class Child(ProcessProtocol):
@@ -230,6 +231,9 @@ class Child(ProcessProtocol):
             self.fingerprint = said["ready"]
             self._look = self._around.reactor.callLater(LOOK, self._look_alive)
             self._around.ready(self.number)
+            return
+        if "noted" in said:
+            self._around.noted(self.number, said["noted"])
             return
         answer = self._asked.pop(said["n"], None)
         if answer is None:

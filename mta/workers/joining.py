@@ -66,6 +66,26 @@ def joined_left(answers: Answers) -> dict[str, Any]:
     }
 
 
+def joined_brakes(answers: Answers) -> dict[str, Any]:
+    """The answer to ``brakes``: of each count the highest, since one that was started later knows less."""
+    found: dict[tuple[str, str, str], Any] = {}
+    for one in answers:
+        for brake in one["brakes"]:
+            key = brake["kind"], brake["name"], brake["known"]
+            found[key] = max(brake, found.get(key, brake), key=lambda known: (known["seconds"], known["failures"]))
+    return {"brakes": list(found.values()), "more": max(one["more"] for one in answers)}
+
+
+def most(answers: Answers) -> dict[str, Any]:
+    """Of each number the largest: of what each of them knows."""
+    return {key: max(one[key] for one in answers) for key in answers[0]}
+
+
+def joined_release(answers: Answers) -> dict[str, Any]:
+    """The answer to ``account-release``: the first opened the brake of all."""
+    return {"changed": sum(one["changed"] for one in answers), "why": "".join(one["why"] for one in answers)}
+
+
 def summed(answers: Answers) -> dict[str, Any]:
     """Each number of all answers."""
     return {key: sum(one[key] for one in answers) for key in answers[0]}
@@ -77,4 +97,7 @@ JOINS: Final[Mapping[str, Callable[[Answers], dict[str, Any]]]] = {
     "drain": joined_left,
     "change": summed,
     "erase": summed,
+    "brakes": joined_brakes,
+    "lift": most,
+    "account-release": joined_release,
 }

@@ -34,7 +34,9 @@ from mta.admin.pausing import Pausing
 from mta.admin.watchdog import Watchdog, notify_systemd
 from mta.config.fingerprint import keep_running
 from mta.config.load import Configuration, ConfigurationError, load
+from mta.config.local_options import LISTENER
 from mta.config.programs import grants, needs_helper
+from mta.local.serving import listen_local
 from mta.queue.paused import Pauses
 from mta.spool.folders import Folders, StateLock
 from mta.spool.values import SpoolLocked, SpoolUnusable
@@ -88,7 +90,9 @@ class Parent(Service):
         self._since = 0.0
         self._told_ready = False
         workers = start.configuration.workers
-        around = Surroundings(reactor=reactor, spawn=self._spawn, ready=self._ready, died=self._died, emit=emit)
+        around = Surroundings(
+            reactor=reactor, spawn=self._spawn, ready=self._ready, died=self._died, emit=emit, noted=self._noted
+        )
         self.children = {number: Child(number, around) for number in (*range(workers), *start.left_over)}
 
     # --- start ---------------------------------------------------------------------------------------------
@@ -143,6 +147,9 @@ class Parent(Service):
             pauses.read()
             self._counts = counts.make(self.configuration.workers)
             self._kept = kept.make(self.configuration)
+            if self.configuration.local.folder is not None:
+                self._ports[LISTENER] = port = listen_local(self._reactor, self.configuration, Factory())
+                port.stopReading()
         except (CannotStart, SpoolLocked, SpoolUnusable, ValueError) as error:
             give_up(str(error), self._start.log)
         except OSError as error:
@@ -223,6 +230,12 @@ class Parent(Service):
         for other in self._children():
             if other.unborn:
                 other.start()
+
+    def _noted(self, number: int, what: Mapping[str, Any]) -> None:
+        """A worker has refused a login: the brakes of the others count it too (mta/accounts/logins.py)."""
+        for child in self._children():
+            if child.up and child.number != number:
+                child.ask("noted", "a worker", what).addErrback(lambda failure: None)
 
     def _died(self, number: int) -> None:
         if number < self.configuration.workers:

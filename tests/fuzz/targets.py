@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.fuzz import on_configuration, on_sessions, on_the_wire, on_values
+from tests.fuzz import on_configuration, on_logins, on_sessions, on_the_wire, on_values
 
 
 class Target(NamedTuple):
@@ -73,6 +73,27 @@ TARGETS = {
         words(r"Received To : \x20 \t \r\n \r\n\r\n \n \r x \0 \xff TO:x\r\n"),
         300,
         cut=False,
+    ),
+    "exchanges": Target(
+        on_logins.exchanges,
+        words(
+            r"""| n,, y,, p=tls-exporter,, p=x,, a= n=ann r=abc , c=biws c=cD10bHMtZXhwb3J0ZXIsLHg= r=abc p= AAAA = =2C
+            m=x \0 \x01 user=ann auth=Bearer\x20x host=h \xff ann\x20 00000000000000000000000000000000"""
+        ),
+        cut=False,
+        starts=(b"", b"n,,n=ann,r=abc|", b"p=tls-exporter,,n=ann,r=abc|c=", b"ann|"),
+    ),
+    "tokens": Target(
+        on_logins.tokens,
+        (
+            *words(
+                r"""{ } [ ] : , " . keys kty RSA EC OKP oct kid alg none use sig n e crv P-256 x y iss aud
+                exp email 1 -1"""
+            ),
+            *words(r"1e999 true null eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ. eyJhbGciOiJub25lIn0. e30. A \xff"),
+        ),
+        cut=False,
+        starts=(b"", b'{"keys": [{"kty": "RSA"', b'{"iss": "https://id.example", "aud": "mail", "exp": '),
     ),
     "config": Target(
         on_configuration.files,

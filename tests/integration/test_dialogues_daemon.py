@@ -41,11 +41,21 @@ transactions = 50
 received_hops = 5
 future_release = "1h"
 """
-LMTP = """
+OTHERS = """
 [[listen]]
-name = "lmtp"
+name = "{service}"
 endpoint = "tcp:{port}:interface=127.0.0.1"
-service = "lmtp"
+service = "{service}"
+"""
+#: For ``listener: submission``.
+SUBMISSION = """
+[accounts.main]
+type = "file"
+path = "accounts"
+"""
+ACCOUNTS = """\
+{"name": "ann", "addresses": ["ann@ours.example"], "delegated": ["office@foreign.example"]}
+{"name": "bob", "addresses": ["bob@ours.example"], "message_size": 2000, "recipients": 2}
 """
 IMPLICIT = """
 [[listen]]
@@ -69,7 +79,7 @@ class Connection:
     def replies(self, count: int) -> list[str]:
         found: list[str] = []
         while len(found) < count:
-            line = self.file.readline().decode("ascii")
+            line = self.file.readline().decode("utf-8")
             if not line:
                 break
             if line[3:4] != "-":
@@ -138,20 +148,27 @@ class Dialogues(unittest.TestCase):
     """One test a file and way of sending; made below."""
 
     daemon: ClassVar[Daemon]
-    lmtp_port: ClassVar[int]
+    other_ports: ClassVar[dict[str, int]]
     implicit_ports: ClassVar[dict[str, int]]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.lmtp_port = free_port()
-        cls.implicit_ports = {service: free_port() for service in ("mx", "lmtp")}
-        more = CONFIGURATION + ADDRESSES.read_text(encoding="utf-8") + LMTP.format(port=cls.lmtp_port)
+        cls.other_ports = {service: free_port() for service in ("lmtp", "submission")}
+        cls.implicit_ports = {service: free_port() for service in ("mx", *cls.other_ports)}
+        more = CONFIGURATION + ADDRESSES.read_text(encoding="utf-8")
+        for service, port in cls.other_ports.items():
+            more += OTHERS.format(service=service, port=port)
+        more += SUBMISSION
         for service, port in cls.implicit_ports.items():
             more += IMPLICIT.format(service=service, port=port)
         cls.daemon = cls.enterClassContext(Daemon(more, start=False))
         cls.daemon.change('service = "mx"\n', 'service = "mx"\nxclient = ["127.0.3.1"]\nxforward = ["127.0.3.1"]\n')
+        cls.daemon.change('service = "submission"\n', 'service = "submission"\nxclient = ["127.0.3.1"]\n')
         cls.daemon.folder.joinpath("aliases").write_text("info: bob\nloop: loop2\nloop2: loop\n")
         cls.daemon.folder.joinpath("mailboxes").write_text("ann\nbob\npostmaster\n")
+        accounts = cls.daemon.folder.joinpath("accounts")
+        accounts.touch(0o600)
+        accounts.write_text(ACCOUNTS)
         cls.daemon.start()
 
     def count(self) -> int:
@@ -165,7 +182,7 @@ class Dialogues(unittest.TestCase):
     def connect(self, dialogue: Dialogue, tls: str) -> Connection:
         if tls == "implicit":
             return Encrypted(self.implicit_ports[dialogue.listener], dialogue.client, True)
-        port = self.lmtp_port if dialogue.listener == "lmtp" else self.daemon.port
+        port = self.other_ports.get(dialogue.listener, self.daemon.port)
         return Encrypted(port, dialogue.client, False) if tls else Connection(port, dialogue.client)
 
     def run_dialogue(self, dialogue: Dialogue, tls: str, say: Callable[[Connection, Dialogue], None]) -> None:

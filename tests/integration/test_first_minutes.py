@@ -12,7 +12,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from tests.integration.tools import DEADLINE, MESSAGE, Daemon, Dialogue, Sink, program, wait_for
+from tests.integration.tools import DEADLINE, MESSAGE, Daemon, Dialogue, Sink, free_port, program, wait_for
 
 ROOT = Path(__file__).parents[2]
 TWISTED = (sys.executable, "-m", "twisted")
@@ -80,6 +80,7 @@ class FirstMinutes(unittest.TestCase):
             shutil.copytree(ROOT / "etc", daemon.folder / "etc")
             daemon.configuration = daemon.folder / "etc/mta.toml"
             daemon.change("tcp:2525:", f"tcp:{daemon.port}:")
+            daemon.change("tcp:2587:", f"tcp:{free_port()}:")
             daemon.start()
             daemon.take("bob@example.org", sender="ann@example.org")
             box = daemon.folder / "var/mail/example.org/bob/new"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
+import sqlite3
 import unittest
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from tests.integration.tools import MESSAGE, Daemon, Dialogue, Sink, wait_for
@@ -24,6 +25,21 @@ owner = "ann@ours.example"
 members = "team@ours.example"
 members_from = "file:sub"
 posting = "members"
+"""
+SMALL = '[lists."small@ours.example"]\nowner = "ann@ours.example"\nposting = "anyone"\nmax_members = 1\n'
+DATABASE = """\
+[tables.db]
+type = "sqlite"
+database = "db.sqlite"
+query = "SELECT address FROM member WHERE address = :key"
+list_query = "SELECT address FROM member"
+[tables.all]
+type = "chain"
+tables = ["file:sub", "table:db"]
+[lists."large@ours.example"]
+owner = "ann@ours.example"
+members_from = "table:all"
+posting = "anyone"
 """
 TRUST = '[relay]\nnetworks = ["127.0.0.0/8"]\n'
 ROUTE = '[[route]]\nname = "far"\nto = ["far.example"]\nvia = "far"\n'
@@ -102,9 +118,42 @@ class MailingLists(unittest.TestCase):
             self.assertEqual(looped, "554 5.4.6 The message has been through this list before")
             daemon.drained()
 
+    def test_too_many_are_refused_before_they_are_taken(self) -> None:
+        """RFC 5321 3.9.2: those of lists within count."""
+        with (
+            Sink() as sink,
+            self.daemon(sink, SMALL + 'members = "team@ours.example"\n') as daemon,
+            Dialogue(daemon.port) as client,
+        ):
+            client.greet().say("MAIL FROM:<eve@elsewhere.example>")
+            said = client.say("RCPT TO:<small@ours.example>")
+            self.assertEqual(said, "452 4.5.3 The list leads to too many recipients")
+
+    def test_members_out_of_a_database(self) -> None:
+        """In a chain, with those of a file; and more than one page of them."""
+        with Sink() as sink, self.daemon(sink) as daemon:
+            with closing(sqlite3.connect(daemon.folder / "db.sqlite")) as db, db:
+                db.execute("CREATE TABLE member (address TEXT)")
+                many = [(f"U{number}@far.example",) for number in range(1200)]
+                db.executemany("INSERT INTO member VALUES (?)", [("bob@ours.example",), *many])
+            daemon.change("[[route]]", DATABASE + "[[route]]")
+            daemon.mta("reload")
+            self.assertIn("U1199@far.example", daemon.mta("list", "members", "large").stdout)
+            daemon.take("large@ours.example", sender="eve@elsewhere.example")
+            daemon.wait_for_mail("bob")
+            daemon.drained()
+            sent = [line for lines, _ in sink.wait_for(1) for line in lines if line.startswith("RCPT")]
+            self.assertEqual(len(sent), 1201)
+            self.assertTrue(any("<U7@far.example>" in line for line in sent), "capitals that may matter")
+            self.assertEqual(len(daemon.mails("bob")), 1)
+            self.assertEqual(daemon.audit()["unaccounted"], 0)
+
     def test_what_cannot_be_sent_on_is_held_not_bounced(self) -> None:
-        small = '[lists."small@ours.example"]\nowner = "ann@ours.example"\nposting = "anyone"\nmax_members = 1\n'
-        with Sink() as sink, self.daemon(sink, small + 'members = "team@ours.example"\n') as daemon:
+        # What stands behind an alias is not counted at RCPT.
+        with Sink() as sink, self.daemon(sink, SMALL + 'members = "those@ours.example"\n') as daemon:
+            aliases = daemon.folder / "aliases"
+            aliases.write_text(aliases.read_text() + "those: bob, ann\n")
+            daemon.mta("reload")
             id = daemon.take("small@ours.example", sender="eve@elsewhere.example")
             (row,) = wait_for(lambda: [row for row in daemon.queue() if row["hold"]], "it to be held")
             self.assertEqual(row["hold"], "the list small@ours.example has more than max_members = 1")

@@ -12,7 +12,8 @@ from table_contract import ENTRIES, InFolder, TableContract
 from mta.config.option import Duration, Path, Secret
 from mta.reply import TemporaryFailure
 from mta.routing.tables.ldap import LdapTable, LdapTableOptions
-from mta.routing.tables.optional import missing
+from mta.routing.tables.listing import PAGE
+from mta.routing.tables.optional import missing, package
 from mta.routing.tables.postgresql import PostgresqlTable, PostgresqlTableOptions
 from tests.integration.databases import Postgresql, Slapd
 
@@ -52,6 +53,20 @@ class InPostgresql(TableContract, InFolder):
 
     def make_failing(self) -> PostgresqlTable:
         return self.table(database=Secret(f"host={self.folder()} user=x dbname=x"))
+
+    def make_listing(self, members: list[str]) -> PostgresqlTable:
+        rows = ", ".join(f"({number}, {quoted(one)})" for number, one in enumerate(members))
+        self.server.sql("DROP TABLE IF EXISTS member; CREATE TABLE member (n int, address text)")
+        self.server.sql(f"INSERT INTO member VALUES {rows}" if rows else "SELECT 1")
+        return self.table(list_query="SELECT address, '100%' FROM member ORDER BY n")
+
+    def test_a_listing_that_fails(self) -> None:
+        table = self.table(list_query="SELECT address FROM nothing")
+        self.assertIn("does not exist", self.assertRaises(TemporaryFailure, self.listed, table).reason)
+        table = self.table(list_query="SELECT 'x' FROM pg_sleep(60)", timeout=Duration(0.3))
+        self.assertRegex(
+            self.assertRaises(TemporaryFailure, self.listed, table).reason, "statement timeout|no page of its members"
+        )
 
     def test_parts_and_casts(self) -> None:
         table = self.table("SELECT (:domain || '|' || :local)::text, '100%' WHERE :key LIKE '%@%'")
@@ -138,6 +153,36 @@ class InLdap(TableContract, InFolder):
 
     def make_failing(self) -> LdapTable:
         return self.table(password=Secret("wrong"))
+
+    def make_listing(self, members: list[str]) -> LdapTable:
+        people = package("ldap").initialize(self.server.url)
+        people.set_option(package("ldap").OPT_X_TLS_CACERTFILE, self.server.ca)
+        people.set_option(package("ldap").OPT_X_TLS_NEWCTX, 0)
+        people.start_tls_s()
+        people.simple_bind_s("cn=mta,dc=example,dc=org", "s3cret")
+        self.addCleanup(people.unbind_s)
+        for number, member in enumerate(members):
+            name = f"uid=m{number},ou=people,dc=example,dc=org"
+            kind = [("objectClass", [b"inetOrgPerson"]), ("cn", [b"x"]), ("sn", [b"x"])]
+            people.add_s(name, [*kind, ("employeeType", [member.encode()])])
+            self.addCleanup(people.delete_s, name)
+        return self.table(list_filter="(employeeType=*)", list_attribute="employeeType")
+
+    def test_no_more_than_a_page_is_asked_for_at_once(self) -> None:
+        # RFC 2696
+        sizes: list[int] = []
+        connection = package("ldap.ldapobject").SimpleLDAPObject
+        result3 = connection.result3
+
+        def counted(*args: Any, **more: Any) -> Any:
+            answer = result3(*args, **more)
+            sizes.append(len(answer[1]))
+            return answer
+
+        table = self.make_listing([f"u{number}@example.org" for number in range(PAGE + 1)])
+        self.patch(connection, "result3", counted)
+        self.assertEqual([len(page) for page in self.listed(table)], [PAGE, 1])
+        self.assertEqual([size for size in sizes if size], [PAGE, 1])
 
     def why(self, table: LdapTable) -> str:
         return str(self.assertRaises(TemporaryFailure, self.answer, table, "bob@example.org").reason)

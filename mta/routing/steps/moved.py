@@ -36,5 +36,5 @@ def moved(rules: RoutingRules, address: Address, facts: Facts) -> Step | Needs |
         today = facts[_TODAY]
         if isinstance(today, CannotKnow):
             raise cannot_know(rule.moved, today)
-    reply, to = choose(entry, today)
-    return Step("moved", () if to is None else (to,), rule.moved, reply)
+    reply, to, note = choose(entry, today)
+    return Step("moved", () if to is None else (to,), rule.moved, reply, note)

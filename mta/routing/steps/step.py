@@ -24,12 +24,14 @@ class Step(NamedTuple):
 
     ``reply``: what its sender is told at RCPT (a 2yz, or with no targets the refusal), where the sender knows the
     address; behind an alias it stays untold, and an address without targets is left out.
+    ``note``: so is a note about it (``mta.notes``), which tells this address, "" for none; None: there is none.
     """
 
     rule: str
     targets: tuple[Address | Place, ...]
     table: str = ""
     reply: Reply | None = None
+    note: str | None = None
 
 
 #: Where the address leads by this rule; None: nowhere.  Raises ``MailFailure`` with the reply to the client.

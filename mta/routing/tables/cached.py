@@ -8,8 +8,9 @@ from __future__ import annotations
 from zope.interface import implementer
 
 from mta.config.option import TableName, option
-from mta.interfaces import ITable, Maybe
+from mta.interfaces import IPagedTable, IPlacedTable, Maybe
 from mta.plugin import Services, provider
+from mta.routing.tables.listing import Pages, pages_of
 from mta.routing.tables.remote import Remote, RemoteOptions
 
 
@@ -20,13 +21,23 @@ class CachedTableOptions(RemoteOptions):
 
 
 @provider("table", "cached", CachedTableOptions)
-@implementer(ITable)
+@implementer(IPagedTable, IPlacedTable)
 class CachedTable:
     """See the module's text."""
 
     def __init__(self, options: CachedTableOptions, services: Services) -> None:
-        self._remote = Remote(options, services, services.table(options.table).lookup)
+        self._name = options.table
+        self._table = services.table(options.table)
+        self._remote = Remote(options, services, self._table.lookup)
 
     def lookup(self, key: str) -> Maybe[str | None]:
         """See ``ITable``."""
         return self._remote.lookup(key)
+
+    def where(self, key: str) -> str:
+        """See ``IPlacedTable``: in the other."""
+        return IPlacedTable(self._table).where(key) if IPlacedTable.providedBy(self._table) else ""
+
+    def pages(self, limit: int) -> Pages:
+        """See ``IPagedTable``: those of the other, which are not remembered."""
+        return pages_of(self._name, self._table, limit)

@@ -9,12 +9,14 @@ Limits: each table has its own time limit; a chain adds none.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from contextlib import aclosing
 
 from zope.interface import implementer
 
 from mta.config.option import Options, TableName, option
-from mta.interfaces import IPlacedTable, ITable, Maybe
+from mta.interfaces import IPagedTable, IPlacedTable, ITable, Maybe
 from mta.plugin import Services, provider
+from mta.routing.tables.listing import Pages, pages_of
 
 
 def _some(tables: Sequence[str]) -> str | None:
@@ -32,11 +34,12 @@ class ChainTableOptions(Options):
 
 
 @provider("table", "chain", ChainTableOptions)
-@implementer(IPlacedTable)
+@implementer(IPagedTable, IPlacedTable)
 class ChainTable:
     """See the module's text."""
 
     def __init__(self, options: ChainTableOptions, services: Services) -> None:
+        self._names = options.tables
         self._tables: tuple[ITable, ...] = tuple(services.table(name) for name in options.tables)
 
     def lookup(self, key: str) -> Maybe[str | None]:
@@ -55,6 +58,14 @@ class ChainTable:
             answered = table.lookup(key)
             value = answered if answered is None or isinstance(answered, str) else await answered
         return value
+
+    async def pages(self, limit: int) -> Pages:
+        """See ``IPagedTable``: those of each, one after the other."""
+        for name, table in zip(self._names, self._tables, strict=True):
+            async with aclosing(pages_of(name, table, limit)) as pages:
+                async for page in pages:
+                    limit -= len(page)
+                    yield page
 
     def where(self, key: str) -> str:
         """See ``IPlacedTable``: of the first that says, as long as those before have nothing and need no wait."""

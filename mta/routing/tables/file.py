@@ -84,6 +84,10 @@ class FileTable:
         """See ``IListedTable``."""
         return islice(self._file.current().pairs(), limit)
 
+    def count(self) -> int:
+        """See ``ISearchedTable``."""
+        return len(self._file.current())
+
     def version(self) -> object:
         """See ``ISearchedTable``."""
         self._file.current()

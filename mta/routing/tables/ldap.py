@@ -16,18 +16,19 @@ from typing import Any, Final, Literal
 from zope.interface import implementer
 
 from mta.config.option import Path, Secret, at_least, option
-from mta.interfaces import ITable
+from mta.interfaces import IPagedTable
 from mta.plugin import Services, provider
+from mta.routing.tables.listing import Pair, entry
 from mta.routing.tables.optional import missing, package
 from mta.routing.tables.query import KNOWN, MOST_ROWS, joined, parameters
 from mta.routing.tables.remote import RemoteOptions, Unreachable
 from mta.routing.tables.threads import ThreadedTable
 
-_PLACE: Final = re.compile(r"\{(\w*)\}")
+PLACE: Final = re.compile(r"\{(\w*)\}")
 
 
-def _filter_wrong(written: str) -> str | None:
-    named = _PLACE.findall(written)
+def filter_wrong(written: str) -> str | None:
+    named = PLACE.findall(written)
     if not named or not set(named) <= set(KNOWN):
         return "is to have {key}, {local} or {domain} where the key belongs"
     if not (written.startswith("(") and written.endswith(")")):
@@ -35,7 +36,13 @@ def _filter_wrong(written: str) -> str | None:
     return None
 
 
-def _url_wrong(url: str) -> str | None:
+def _list_filter_wrong(written: str) -> str | None:
+    if not written or (written.startswith("(") and written.endswith(")") and not PLACE.search(written)):
+        return None
+    return 'is to stand in parentheses, without {key}, as "(memberOf=cn=team,dc=example,dc=org)"'
+
+
+def url_wrong(url: str) -> str | None:
     if re.match(r"(?:ldaps?://[^/?#]+|ldapi://[^/?#]*)/?\Z", url):
         return None
     return 'is not the URL of a server; write one such as "ldap://ldap.example.org" or "ldapi://"'
@@ -48,7 +55,7 @@ class LdapTableOptions(RemoteOptions):
         doc='The server: "ldap://HOST:PORT", "ldaps://HOST" (TLS from the first octet) or "ldapi://PATH" (a UNIX '
         "socket, its slashes written %2F).",
         example='"ldap://ldap.example.org"',
-        check=_url_wrong,
+        check=url_wrong,
     )
     tls: Literal["starttls", "none"] = option(
         "starttls", doc='Of "ldap://": "starttls" demands TLS, "none" speaks in the clear.'
@@ -69,11 +76,20 @@ class LdapTableOptions(RemoteOptions):
     filter: str = option(
         doc="Which entries. `{key}` is the key, `{local}` and `{domain}` its parts, escaped.",
         example='"(|(mail={key})(mailAlternateAddress={key}))"',
-        check=_filter_wrong,
+        check=filter_wrong,
     )
     attribute: str = option(
         doc="The attribute that has the value; several values are joined by commas, as an alias's targets are.",
         example='"uid"',
+    )
+    list_filter: str = option(
+        "",
+        doc="Which entries are the members of a list, without a key. Left out, no list can have its members from here.",
+        example='"(memberOf=cn=team,ou=groups,dc=example,dc=org)"',
+        check=_list_filter_wrong,
+    )
+    list_attribute: str = option(
+        "mail", doc="The attribute that has the member; each of several values is one.", example='"mail"'
     )
     connections: int = option(2, doc="The most connections, each with a thread.", unit="connections", check=at_least(1))
 
@@ -85,60 +101,33 @@ class LdapTableOptions(RemoteOptions):
 
 
 @provider("table", "ldap", LdapTableOptions)
-@implementer(ITable)
+@implementer(IPagedTable)
 class LdapTable(ThreadedTable):
     """See the module's text."""
 
     def __init__(self, options: LdapTableOptions, services: Services) -> None:
         ldap, escape = package("ldap"), package("ldap.filter").escape_filter_chars
-        super().__init__(options, services, lambda: _Worker(options, ldap, escape), options.connections)
+        lister = (lambda: _Lister(options, ldap, escape)) if options.list_filter else None
+        super().__init__(options, services, lambda: _Worker(options, ldap, escape), options.connections, lister)
+
+    @staticmethod
+    def cannot_list(options: LdapTableOptions) -> str:
+        """Why it cannot tell all that it holds, or ""."""
+        return "" if options.list_filter else "has no list_filter"
 
 
-class _Worker:
-    def __init__(self, options: LdapTableOptions, ldap: Any, escape: Any) -> None:
+class Server:
+    """A connection, of one thread, to whomever the options say: a table's, or accounts' (mta/accounts/ldap.py)."""
+
+    def __init__(self, options: Any, ldap: Any, escape: Any) -> None:
         self._options = options
         self._ldap = ldap
         self._escape = escape
         self._connection: Any = None
         self._scope = {"sub": ldap.SCOPE_SUBTREE, "one": ldap.SCOPE_ONELEVEL, "base": ldap.SCOPE_BASE}[options.scope]
 
-    def answer(self, key: str) -> str | None:
-        values = parameters(key)
-        # RFC 4515 3
-        written = _PLACE.sub(lambda place: self._escape(values[place[1]]), self._options.filter)
-        fresh = self._connection is None
-        if fresh:
-            self._connect()
-        try:
-            return self._asked(written)
-        except self._ldap.SERVER_DOWN as error:
-            self.close()
-            if fresh:
-                raise Unreachable(self._said(error)) from error
-        except self._ldap.LDAPError as error:
-            self.close()
-            raise OSError(self._said(error)) from error
-        self._connect()  # the server had closed it while nobody asked
-        try:
-            return self._asked(written)
-        except self._ldap.LDAPError as error:
-            self.close()
-            raise Unreachable(self._said(error)) from error
-
-    def _asked(self, written: str) -> str | None:
-        options = self._options
-        found = self._connection.search_ext_s(
-            options.base, self._scope, written, [options.attribute], timeout=options.timeout, sizelimit=MOST_ROWS
-        )
-        return joined(
-            value.decode("utf-8")
-            for name, attributes in found
-            if name is not None  # else it is a referral
-            for values in attributes.values()
-            for value in values
-        )
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Raises ``Unreachable``."""
         ldap, options = self._ldap, self._options
         try:
             connection = ldap.initialize(options.url)
@@ -156,18 +145,96 @@ class _Worker:
                 connection.simple_bind_s(options.bind, options.password)
         except (ldap.LDAPError, ValueError) as error:  # ValueError: an option that the library does not take
             self.close()
-            raise Unreachable(self._said(error)) from error
+            raise Unreachable(self.said(error)) from error
 
-    def _said(self, error: Exception) -> str:
+    def said(self, error: Exception) -> str:
         """What the library says of it; it hands over a dictionary."""
         told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
         texts = [type(error).__name__, *(str(told[key]) for key in ("desc", "info") if key in told)]
         return " ".join(": ".join(texts).split())
 
     def close(self) -> None:
+        """Give the connection up."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
                 connection.unbind_s()
             except self._ldap.LDAPError:
                 pass  # it was closed already
+
+
+class _Worker(Server):
+    """Answers for single keys."""
+
+    def answer(self, key: str) -> str | None:
+        values = parameters(key)
+        # RFC 4515 3
+        written = PLACE.sub(lambda place: self._escape(values[place[1]]), self._options.filter)
+        fresh = self._connection is None
+        if fresh:
+            self.connect()
+        try:
+            return self._asked(written)
+        except self._ldap.SERVER_DOWN as error:
+            self.close()
+            if fresh:
+                raise Unreachable(self.said(error)) from error
+        except self._ldap.LDAPError as error:
+            self.close()
+            raise OSError(self.said(error)) from error
+        self.connect()  # the server had closed it while nobody asked
+        try:
+            return self._asked(written)
+        except self._ldap.LDAPError as error:
+            self.close()
+            raise Unreachable(self.said(error)) from error
+
+    def _asked(self, written: str) -> str | None:
+        options = self._options
+        found = self._connection.search_ext_s(
+            options.base, self._scope, written, [options.attribute], timeout=options.timeout, sizelimit=MOST_ROWS
+        )
+        return joined(
+            value.decode("utf-8")
+            for name, attributes in found
+            if name is not None  # else it is a referral
+            for values in attributes.values()
+            for value in values
+        )
+
+
+class _Lister(Server):
+    """Goes through all once, by the paged results of RFC 2696: a server gives many only so."""
+
+    def __init__(self, options: LdapTableOptions, ldap: Any, escape: Any) -> None:
+        super().__init__(options, ldap, escape)
+        self._page = package("ldap.controls").SimplePagedResultsControl
+        self._cookie: bytes | None = b""
+        self._left: list[Pair] = []
+        self.connect()
+
+    def answer(self, most: int) -> list[Pair]:
+        while len(self._left) < most and self._cookie is not None:
+            self._left += self._next(most)
+        found, self._left = self._left[:most], self._left[most:]
+        return found
+
+    def _next(self, most: int) -> list[Pair]:
+        options = self._options
+        control = self._page(True, size=most, cookie=self._cookie)
+        try:
+            asked = self._connection.search_ext(
+                options.base, self._scope, options.list_filter, [options.list_attribute], serverctrls=[control]
+            )
+            _, found, _, controls = self._connection.result3(asked, timeout=options.timeout)
+        except self._ldap.LDAPError as error:
+            raise OSError(self.said(error)) from error
+        told = [one for one in controls if one.controlType == self._page.controlType]
+        self._cookie = (told[0].cookie or None) if told else None
+        return [
+            entry(value.decode("utf-8"))
+            for name, attributes in found
+            if name is not None  # else it is a referral
+            for values in attributes.values()
+            for value in values
+        ]

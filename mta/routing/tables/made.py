@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mta.config.option import Path
+from mta.config.option import Path, bound
 from mta.config.section import Section
 from mta.interfaces import IPlacedTable, ITable
 from mta.plugin import Services
@@ -47,7 +47,7 @@ class Tables:
             made: ITable = FileTable(FileTableOptions(path=Path(rest)), self._services(name))
             return made
         section = self._sections[rest]
-        table: ITable = section.provider(section.options, self._services(rest))
+        table: ITable = section.provider(bound(section.options, self.get), self._services(rest))
         return table
 
     def close(self) -> None:

@@ -16,6 +16,10 @@ from typing import Any, Final
 
 KNOWN: Final = ("key", "local", "domain")
 MOST_ROWS: Final = 1000
+LIST_QUERY: Final = (
+    "What is asked for the members of a list: all that the table holds, without a key. The first column is the member, "
+    "the second, if there is one, the value. Left out, no list can have its members from here."
+)
 _PART: Final = re.compile(
     r"""(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/|::)|:(?P<name>[A-Za-z_]\w*)""",
     re.DOTALL,
@@ -34,6 +38,11 @@ def wrong(query: str) -> str | None:
     if unknown:
         return f"has :{unknown[0]}; write :key, :local or :domain"
     return None if found else "has no parameter; write :key, :local or :domain where the key belongs, without quotes"
+
+
+def wrong_for_all(query: str) -> str | None:
+    """What is wrong with a query for all that a table holds."""
+    return "has a parameter, and is asked without a key" if names(query) else None
 
 
 def for_psycopg(query: str) -> str:
@@ -66,7 +75,7 @@ def value_of(rows: Sequence[Sequence[Any]]) -> str | None:
     """The first column of all rows, joined as targets of an alias are; NULL is no row.  Raises ``ValueError``."""
     if len(rows) > MOST_ROWS:
         raise ValueError(f"the query gives more than {MOST_ROWS} rows")
-    return joined(_text(row[0]) for row in rows if row[0] is not None)
+    return joined(text_of(row[0]) for row in rows if row[0] is not None)
 
 
 def joined(values: Iterable[str]) -> str | None:
@@ -75,7 +84,8 @@ def joined(values: Iterable[str]) -> str | None:
     return ", ".join(found) if found else None
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A column's value.  Raises ``ValueError``."""
     if isinstance(value, bytes | memoryview):
         return bytes(value).decode("utf-8")
     return str(value)

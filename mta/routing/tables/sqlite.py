@@ -18,10 +18,11 @@ from urllib.parse import quote
 from zope.interface import implementer
 
 from mta.config.option import Path, option
-from mta.interfaces import ITable
+from mta.interfaces import IPagedTable
 from mta.plugin import Services, provider
 from mta.routing.tables.entries import TableError
-from mta.routing.tables.query import MOST_ROWS, parameters, value_of, wrong
+from mta.routing.tables.listing import Pair, rows
+from mta.routing.tables.query import LIST_QUERY, MOST_ROWS, parameters, text_of, value_of, wrong, wrong_for_all
 from mta.routing.tables.remote import RemoteOptions
 from mta.routing.tables.threads import ThreadedTable
 
@@ -39,17 +40,27 @@ class SqliteTableOptions(RemoteOptions):
         example='"SELECT targets FROM alias WHERE address = :key"',
         check=wrong,
     )
+    list_query: str = option(
+        "", doc=LIST_QUERY, example='"SELECT address FROM member WHERE active"', check=wrong_for_all
+    )
 
 
 @provider("table", "sqlite", SqliteTableOptions)
-@implementer(ITable)
+@implementer(IPagedTable)
 class SqliteTable(ThreadedTable):
     """See the module's text."""
 
     file_option: ClassVar = "database"
 
     def __init__(self, options: SqliteTableOptions, services: Services) -> None:
-        super().__init__(options, services, lambda: _Worker(options, services.reactor.seconds), 1)
+        seconds = services.reactor.seconds
+        lister = (lambda: _Lister(options, seconds)) if options.list_query else None
+        super().__init__(options, services, lambda: _Worker(options, seconds), 1, lister)
+
+    @staticmethod
+    def cannot_list(options: SqliteTableOptions) -> str:
+        """Why it cannot tell all that it holds, or ""."""
+        return "" if options.list_query else "has no list_query"
 
     @staticmethod
     def examine(options: SqliteTableOptions) -> None:
@@ -60,6 +71,8 @@ class SqliteTable(ThreadedTable):
             try:
                 db.execute("PRAGMA schema_version")  # is it a database?
                 db.execute(f"EXPLAIN {options.query}", parameters("key"))
+                if options.list_query:
+                    db.execute(f"EXPLAIN {options.list_query}")
             finally:
                 db.close()
         except sqlite3.OperationalError as error:
@@ -98,6 +111,32 @@ class _Worker:
         db, self._db = self._db, None
         if db is not None:
             db.close()
+
+
+class _Lister:
+    """Goes through all once; the statement is one look at the database, however long it takes."""
+
+    def __init__(self, options: SqliteTableOptions, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._timeout = options.timeout
+        self._end = seconds() + options.timeout
+        self._db = _open(options.database, options.timeout)
+        self._db.set_progress_handler(lambda: self._seconds() > self._end, _STEPS)
+        try:
+            self._cursor = self._db.execute(options.list_query)
+        except sqlite3.Error:
+            self._db.close()
+            raise
+
+    def answer(self, most: int) -> list[Pair]:
+        self._end = self._seconds() + self._timeout
+        while found := self._cursor.fetchmany(most):
+            if page := rows(found, text_of):
+                return page
+        return []
+
+    def close(self) -> None:
+        self._db.close()
 
 
 def _open(path: str, timeout: float) -> sqlite3.Connection:

@@ -51,6 +51,10 @@ class StaticTable:
         """See ``IListedTable``."""
         return islice(self._entries.items(), limit)
 
+    def count(self) -> int:
+        """See ``ISearchedTable``."""
+        return len(self._entries)
+
     def version(self) -> object:
         """See ``ISearchedTable``: it never changes."""
         return None

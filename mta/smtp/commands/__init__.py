@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mta.reply import Reply
 from mta.smtp import replies
+from mta.smtp.commands.auth import auth
 from mta.smtp.commands.bdat import bdat, unreadable
 from mta.smtp.commands.data import data
 from mta.smtp.commands.ehlo import ehlo, helo
@@ -71,6 +72,7 @@ VERBS: Final[dict[bytes, Verb]] = {
     b"NOOP": Verb(noop, "NOOP [text]", "Does nothing."),
     b"QUIT": Verb(quit_, "QUIT", "Ends the session."),
     b"STARTTLS": Verb(starttls, "STARTTLS", "Goes on with TLS, where it is offered."),
+    b"AUTH": Verb(auth, "AUTH mechanism [initial-response]", "Logs in, where it is offered."),
     b"ETRN": Verb(etrn, "ETRN [@]domain", "Has the mail that waits for a domain tried now, for those who may."),
     b"VRFY": Verb(
         vrfy,
@@ -101,6 +103,7 @@ VERBS: Final[dict[bytes, Verb]] = {
 #: What a listener for LMTP has otherwise (RFC 2033 4.1).
 BY_LMTP: Final[dict[bytes, Verb]] = {
     b"LHLO": Verb(lhlo, "LHLO name", "Greets, and asks which extensions are offered."),
+    b"AUTH": Verb(_not_implemented),
     b"HELO": Verb(not_by_lmtp),
     b"EHLO": Verb(not_by_lmtp),
     # It hands over mail, and its clients may know nothing.

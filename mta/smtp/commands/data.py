@@ -5,22 +5,25 @@ The 250 means durable: it is returned only after ``spool.commit``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from mta import events
-from mta.envelope import Envelope, Origin, Right
+from mta.envelope import LOCAL, Envelope, Origin, Right
 from mta.lists.fields import LOOPS, been_through
 from mta.message.edits import Edit
 from mta.message.header import Header, scan
 from mta.message.trace import cut_fields, missing_fields, protocol_name, received
 from mta.reply import MailFailure, PermanentFailure, Reply
-from mta.routing.recipients import Leads, lead
+from mta.routing.recipients import Forward, Leads, lead
 from mta.smtp import replies
 from mta.smtp.intake import Ending, MessageIntake, begin_message, check_octets
 from mta.smtp.lmtp import end_for_each
+from mta.smtp.policing import at_end
+from mta.smtp.rewriting import rewrite_message
 from mta.smtp.telling import tell_message
 from mta.smtp.transaction import Transaction
 from mta.smtp.wire import DataDecoder
@@ -68,7 +71,18 @@ async def end_of_data(session: Session, transaction: Transaction) -> Reply:
         leads = await _expand(session, transaction, at)
         origin = _origin_utf8(session) if transaction.terms.smtputf8 else session.origin
         edits, changes = _trace(session, transaction, origin, header, at)
+        sender = transaction.reverse_path
+        if session.context.canonical is not None:
+            rewriting = await rewrite_message(session, transaction, header, edits)
+            sender, edits = rewriting.sender, rewriting.edits
+            changes += [one._replace(at=at) for one in rewriting.story]
+        if transaction.policed is not None:
+            edits = await at_end(session, transaction, origin, header, edits)
+            leads = await _by_policies(session, transaction, leads, at)
+            changes += transaction.policed.story
         envelope = _envelope(session, transaction, origin, header, at)
+        if sender is not transaction.reverse_path:
+            envelope = replace(envelope, reverse_path=sender)
         id = await _store(session, transaction, envelope, leads, edits, changes)
     except MailFailure as failure:
         tell_message(session, transaction, failure)
@@ -108,23 +122,36 @@ def _check_binary(header: bytes) -> None:
         raise PermanentFailure(replies.BARE_NEWLINE)
 
 
-async def _expand(session: Session, transaction: Transaction, at: int) -> Leads:
-    """Where the recipients lead, once and for all; and where each copy waits first."""
+async def _expand(session: Session, transaction: Transaction, at: int, some: Sequence[Forward] = ()) -> Leads:
+    """Where the recipients lead (or ``some`` of them), once and for all; and where each copy waits first."""
     context, terms = session.context, transaction.terms
     return await lead(
         context.router,
         context.answerer,
-        transaction.recipients,
+        some or transaction.recipients,
         transaction.facts,
         at,
         terms.hold_until,
         terms.priority,
+        # Never to a forged sender: backscatter.
+        notes=transaction.reverse_path is not None and Right.AUTHENTICATED in session.rights,
+    )
+
+
+async def _by_policies(session: Session, transaction: Transaction, leads: Leads, at: int) -> Leads:
+    """Where they lead after what policies said."""
+    policed = transaction.policed
+    assert policed is not None
+    return await policed.fates.settle(
+        transaction.recipients, leads, at, lambda some: _expand(session, transaction, at, some)
     )
 
 
 def _origin_utf8(session: Session) -> Origin:
     """The session's; a message with SMTPUTF8 has a name of its own for the protocol (RFC 6531 4.3)."""
     origin = session.origin
+    if origin.protocol == LOCAL:
+        return origin
     protocol = protocol_name(
         utf8=True,
         tls=bool(origin.tls),

@@ -22,7 +22,7 @@ async def etrn(session: Session, argument: bytes) -> Reply:
     if not session.helo:
         return replies.NEEDS_LHLO if session.context.lmtp else replies.NEEDS_EHLO
     if session.transaction is not None:
-        return replies.ETRN_IN_TRANSACTION
+        return replies.NOT_IN_TRANSACTION
     subdomains = argument.startswith(b"@")
     try:
         domain = normal_domain((argument[1:] if subdomains else argument).decode("ascii"))

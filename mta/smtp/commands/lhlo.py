@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from mta.reply import Reply
 from mta.smtp import replies
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mta.smtp.session import Session
 
 
-def lhlo(session: Session, argument: bytes) -> Reply:
+def lhlo(session: Session, argument: bytes) -> Reply | Coroutine[Any, Any, Reply]:
     """RFC 2033 4.1: "identical semantics to the EHLO command"."""
     return ehlo(session, argument)
 

@@ -4,7 +4,8 @@ The parameters' syntax is in ``mta.smtp.parameters``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from mta.address import ReversePath
 from mta.envelope import Envelope
@@ -12,20 +13,37 @@ from mta.reply import PermanentFailure, Reply
 from mta.smtp import replies
 from mta.smtp.extensions import latest_release
 from mta.smtp.grammar import parse_mail
+from mta.smtp.login import mechanisms
 from mta.smtp.parameters import Wishes, parse_body, parse_size, read_mail
+from mta.smtp.policing import at_mail
+from mta.smtp.submitting import may_submit
 from mta.smtp.transaction import PLAIN, Terms, Transaction
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
 
-def mail(session: Session, argument: bytes) -> Reply:
+def mail(session: Session, argument: bytes) -> Reply | Coroutine[Any, Any, Reply]:
     if not session.helo:
         return replies.NEEDS_LHLO if session.context.lmtp else replies.NEEDS_EHLO
     if session.transaction is not None:
         # RFC 5321 4.1.4: MAIL in an open transaction is refused and changes nothing.
         return replies.NESTED_MAIL
     session.renew_context()
+    if session.context.submission or session.login is not None:
+        return _submitted(session, argument)
+    return _begin(session, argument)
+
+
+async def _submitted(session: Session, argument: bytes) -> Reply:
+    refused = await may_submit(session)
+    if refused is not None:
+        return refused
+    begun = _begin(session, argument)
+    return begun if isinstance(begun, Reply) else await begun
+
+
+def _begin(session: Session, argument: bytes) -> Reply | Coroutine[Any, Any, Reply]:
     context = session.context
     command = parse_mail(argument)
     size, body, more = 0, "", False
@@ -47,7 +65,10 @@ def mail(session: Session, argument: bytes) -> Reply:
         return replies.TOO_MANY_TRANSACTIONS
     if context.queue_limited and (refused := context.queue.refuses(_sender(session, command.path))) is not None:
         return refused
-    session.begin(Transaction(command.path, size, body, terms))
+    transaction = Transaction(command.path, size, body, terms)
+    if context.policies is not None:
+        return at_mail(session, transaction)
+    session.begin(transaction)
     return replies.SENDER_OK
 
 
@@ -61,6 +82,9 @@ def _grant(session: Session, wishes: Wishes) -> Terms:
     if wishes.requiretls and not session.tls:
         # RFC 8689 2: "the session itself MUST employ TLS"
         raise PermanentFailure(replies.NEEDS_TLS)
+    if wishes.auth and not mechanisms(session):
+        # RFC 4954 5: it belongs to those whom AUTH is offered to.
+        raise PermanentFailure(replies.unknown_parameter("AUTH"))
     now = session.context.now()
     hold_until = _hold_until(session, wishes, now)
     # RFC 6710 4.1: only who is trusted may raise it.

@@ -17,7 +17,10 @@ from mta.smtp import replies
 from mta.smtp.grammar import parse_rcpt
 from mta.smtp.parameters import read_rcpt
 from mta.smtp.patience import slow_down
+from mta.smtp.policing import at_rcpt
+from mta.smtp.rewriting import rewrite_recipient
 from mta.smtp.telling import tell_recipient
+from mta.smtp.told import readable
 from mta.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     address = command.path
     assert address is not None
     orcpt, notify = read_rcpt(command.parameters) if command.parameters else ("", "")
-    context = session.context
+    context, given = session.context, None
     if len(transaction.recipients) >= context.limits.recipients:
         # RFC 5321 4.5.3.1.10
         return replies.TOO_MANY_RECIPIENTS
@@ -48,6 +51,9 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
     if len(transaction.recipients) % BLOCK == BLOCK - 1 and context.memory.used >= context.limits.memory:
         return replies.NO_MEMORY
     rights = session.rights
+    if context.canonical is not None:
+        given, address = address, await rewrite_recipient(session, transaction, address)
+        given = None if given == address else given
     admission = resolve(lambda facts: context.router.admit(address, rights, facts), transaction.facts, context.answerer)
     if not isinstance(admission, Admission):
         admission = await admission
@@ -55,13 +61,23 @@ async def rcpt(session: Session, argument: bytes) -> Reply:
         admission = await _may_post(session, transaction, admission)
     if admission.only_null is not None and transaction.reverse_path is not None:
         admission = replace(admission, reply=admission.only_null)
+    forward = Forward(address, orcpt, notify, given)
+    if transaction.policed is not None and admission.reply is None:
+        refused = await at_rcpt(session, transaction, forward)
+        if refused is not None:
+            admission = replace(admission, reply=refused[0], reasons=tuple(refused[1]))
     if admission.reply is None:
-        transaction.recipients.append(Forward(address, orcpt, notify))
+        transaction.recipients.append(forward)
         for rule in admission.lists:
             transaction.lists[rule.address] = rule
         if len(transaction.recipients) % BLOCK == 0:
             _charge(session, transaction)
-        return admission.told or replies.RECIPIENT_OK  # RFC 5321 3.4: 251 where the administrator chose that
+        if admission.told is None:
+            return replies.RECIPIENT_OK
+        # RFC 5321 3.4: 251 where the administrator chose that
+        return readable(admission.told, transaction.terms.smtputf8) or replies.RECIPIENT_OK
+    admission = replace(admission, reply=readable(admission.reply, transaction.terms.smtputf8))
+    assert admission.reply is not None  # a no stays one
     transaction.refused += 1
     tell_recipient(session, transaction, str(address), admission.reply, [str(reason) for reason in admission.reasons])
     session.told = admission.reply

@@ -24,7 +24,7 @@ from mta.routing.values import Admission, Facts, Needs, Question
 from mta.smtp import replies
 from mta.smtp.commands.plain import count_idle
 from mta.smtp.grammar import parse_mailbox
-from mta.smtp.told import told
+from mta.smtp.told import readable, told
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
@@ -88,9 +88,10 @@ async def _verified(session: Session, address: Address, utf8: bool, facts: dict[
     """What is said of an address."""
     admission = await _admission(session, address, facts)
     if admission.reply is not None:
-        return admission.reply
+        return readable(admission.reply, utf8) or replies.CANNOT_VERIFY
     if admission.told is not None:
-        return admission.told  # RFC 5321 3.5.3, 3.4: 251
+        # RFC 5321 3.5.3, 3.4: 251; whom it reaches outside ASCII cannot be shown to all.
+        return readable(admission.told, utf8) or replies.CANNOT_SHOW
     if not admission.known or not address.domain:
         # RFC 5321 3.5.3, 3.5.2: 250 only for what has been verified, and only with its domain.
         return replies.CANNOT_VERIFY
@@ -119,7 +120,7 @@ async def _verified_name(session: Session, asked: Asked, domains: Sequence[str])
         if reply is None:
             found[address] = None
         elif reply.code == 551:
-            elsewhere = reply
+            elsewhere = readable(reply, asked.utf8)
     if len(found) == 1:
         return await _verified(session, next(iter(found)), asked.utf8, facts)
     if not found:
@@ -156,7 +157,7 @@ async def _expanded(session: Session, address: Address, utf8: bool, facts: dict[
     context, rules = session.context, session.context.disclosure
     admission = await _admission(session, address, facts)
     if admission.reply is not None:
-        return admission.reply
+        return readable(admission.reply, utf8) or replies.CANNOT_SHOW
     named = rules.list_named(address)
     if named is not None and named.posts:
         found = await _decided(session, lambda known: _members(session, address, known), facts)

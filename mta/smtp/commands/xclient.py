@@ -10,19 +10,22 @@ have no effect: nothing here goes by the address that a client came to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
+from mta.policy.engine import Stage
 from mta.reply import Reply
 from mta.smtp import attributes, replies
 from mta.smtp.commands.plain import count_idle
 from mta.smtp.context import listed
+from mta.smtp.policing import at_connect
 from mta.smtp.standing import Named, become
 
 if TYPE_CHECKING:
     from mta.smtp.session import Session
 
 
-def xclient(session: Session, argument: bytes) -> Reply:
+def xclient(session: Session, argument: bytes) -> Reply | Coroutine[Any, Any, Reply]:
     count_idle(session)
     if not listed(session.standing.peer, session.context.xclient):
         return replies.NOT_A_PROXY
@@ -31,7 +34,7 @@ def xclient(session: Session, argument: bytes) -> Reply:
         return replies.NESTED_MAIL
     said = attributes.read(argument, attributes.XCLIENT)
     port = said.get("PORT")
-    return become(
+    reply = become(
         session,
         Named(
             client=said.get("ADDR"),
@@ -42,6 +45,10 @@ def xclient(session: Session, argument: bytes) -> Reply:
             login=said.get("LOGIN"),
         ),
     )
+    policies = session.context.policies
+    if policies is None or Stage.CONNECT not in policies.stages or not reply.positive:
+        return reply
+    return at_connect(session)
 
 
 def xforward(session: Session, argument: bytes) -> Reply:

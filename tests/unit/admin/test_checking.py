@@ -116,3 +116,59 @@ class Unwritable(SynchronousTestCase):
         os.chown(self.folder, other, -1)
         os.chmod(self.folder, 0o700)
         self.assertEqual(unwritable(str(self.folder), other), "")
+
+
+class Doubtful(SynchronousTestCase):
+    """What aliases can have us do must be the administrator's alone: programs, folders, included files."""
+
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory(prefix="txmta-")
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.state = self.folder / "state"
+        self.state.mkdir()
+        self.program = self.folder / "bin" / "prog"
+        self.program.parent.mkdir()
+        self.program.write_text("#!/bin/sh\n")
+        self.program.chmod(0o755)
+        self.files = self.folder / "files"
+        self.files.mkdir()
+        self.members = self.folder / "members"
+        self.members.write_text("x@far.example\n")
+        (self.folder / "aliases").write_text("team: :include:members\nbroken: :include\nann: bob\n")
+
+    def warnings(self) -> list[str]:
+        more = (
+            f'[commands]\nprograms = ["{self.program}"]\nuser = "nobody"\nfolders = ["files"]\n'
+            '[tables.programs]\ntype = "file"\npath = "aliases"\ncommands = true\n'
+        )
+        text = CONFIGURATION.format(state=self.state, mail="/var/tmp")
+        text = text.replace('deliver = "local"\n', 'deliver = "local"\naliases = "table:programs"\n', 1)
+        (self.folder / "aliases").write_text("team: :include:members\nann: bob\n")
+        (self.folder / "mta.toml").write_text(text + more)
+        found = CliRunner().invoke(main, ["--config", str(self.folder / "mta.toml"), "check"])
+        lines = found.output.replace(f"{self.folder}/", "").splitlines()
+        return [line for line in lines if "write" in line and not line.startswith("hint")]
+
+    def test_nothing_to_say(self) -> None:
+        self.assertEqual(self.warnings(), [])
+
+    def test_a_group_that_may_write(self) -> None:
+        for path, key in (
+            (self.program, "commands.programs"),
+            (self.program.parent, "commands.programs"),
+            (self.files, "commands.folders"),
+            (self.members, 'domains."site.com".aliases'),
+        ):
+            mode = path.stat().st_mode & 0o777
+            path.chmod(mode | 0o020)
+            (line,) = self.warnings()
+            self.assertIn(f"warning: mta.toml: {key}: {path.relative_to(self.folder)}".replace("bin:", "bin"), line)
+            self.assertIn("its group or anybody may write to it; run: chmod go-w", line)
+            path.chmod(mode)
+
+    def test_a_file_of_aliases_with_commands_is_refused(self) -> None:
+        (self.folder / "aliases").chmod(0o664)
+        (line,) = self.warnings()
+        self.assertIn("it may hold commands (commands = true), but its group or anybody may write to it", line)
+        self.assertNotIn("warning", line)

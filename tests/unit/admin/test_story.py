@@ -74,6 +74,23 @@ class Told(SynchronousTestCase):
             ["22:13:20.000 expanded   <list@y.example>: its targets have the message from here on"],
         )
 
+    def test_where_an_address_stands_and_what_became_of_a_list_and_of_a_note(self) -> None:
+        step = {"address": "info@example.org", "targets": ["bob@y.example"], "rule": "alias", "table": "file:a"}
+        ended = {"address": "team@example.org", "status": "expanded", "reply": "250 2.0.0 Sent on as X", "attempt": 1}
+        lines = self.lines(
+            events.EXPANDED(NOW, where="/etc/mta/aliases:12", **step),
+            events.ATTEMPT(NOW, service="(list)", **ended),
+            events.ATTEMPT(NOW, service="(note)", **{**ended, "reply": "250 2.0.0 No note: it has no sender"}),
+        )
+        self.assertEqual(
+            [line[13:] for line in lines[1:]],
+            [
+                "leads      info@example.org -> bob@y.example   alias   /etc/mta/aliases:12",
+                "expanded   <team@example.org>: Sent on as X",
+                "note       <team@example.org>: No note: it has no sender",
+            ],
+        )
+
     def test_reports(self) -> None:
         told = events.REPORTED(NOW, 0, report="38GDQNCPM0000", sender="ann@a.example", status="delivered")
         silent = events.NOT_BOUNCED(NOW, 0, reason="the sender asked for NOTIFY=NEVER")

@@ -16,6 +16,7 @@ from mta.bounce.explain import CAUSES
 from mta.bounce.human import About, human_text, moment, subject
 from mta.bounce.wrap import columns
 from mta.envelope import Envelope, Origin, Status
+from mta.notes.text import note
 from mta.reply import Reply
 
 EVE = Address("eve", "b.example")
@@ -198,6 +199,7 @@ class Complete(SynchronousTestCase):
                         notice = Notice(BOB, kind, one)
                         human_text(notice, About(about, ID, it, "mx", POSTMASTER, NOW), [english, english])
                         subject(notice, [english])
+        note(BOB, EVE, "new@c.example", b"", ID, "mx", NOW, [english])
         # These are asked for by the names in CAUSES: see test_catalog and test_explain.
         by_name = {key for key in recorded if key.startswith(("cause.", "side.", "advice."))}
         self.assertEqual(recorded.keys() - recorded.asked - by_name, set())

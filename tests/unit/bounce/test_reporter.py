@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from email import message_from_bytes
 from typing import Any
 
 from delivery_contract import BOB, NOW, recipient
+from dkim_signer import signer, verified
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -282,3 +284,29 @@ class Unreadable:
 
     def header(self) -> bytes:
         raise Damaged(self.id, "gone")
+
+
+class Signed(ReporterCase):
+    """Reports are signed where there are keys for the domain that they are from."""
+
+    def octets(self) -> bytes:
+        lease = self.accept(ANN)
+        report, outcome = self.report(lease)
+        self.successResultOf(self.spool.finish([Result(lease=lease, outcomes=(outcome,), spawned=report.spawned)]))
+        message = self.successResultOf(self.spool.get(report.spawned[0].id))
+        return self.successResultOf(Deferred.fromCoroutine(read_whole(message)))
+
+    def test_by_both_keys(self) -> None:
+        self.reports.sign_by(signer("mx.example.org"))
+        octets = self.octets()
+        self.assertTrue(octets.startswith(b"DKIM-Signature: v=1;"))
+        self.assertEqual(verified(octets), [True, True])
+
+    def test_without_keys(self) -> None:
+        self.reports.sign_by(signer("elsewhere.example"))
+        self.assertNotIn(b"DKIM-Signature", self.octets())
+
+    def test_keys_that_cannot_be_used_keep_no_report_back(self) -> None:
+        self.reports.sign_by(signer("mx.example.org"))
+        os.chmod("dkim/mx.example.org/r.pem", 0o666)
+        self.assertNotIn(b"DKIM-Signature", self.octets())

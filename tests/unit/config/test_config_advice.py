@@ -34,6 +34,11 @@ class Warned(SynchronousTestCase):
         self.warned(MINIMAL.replace('"tcp:2525"', '"tcp:465"'), 'listen[0].tls: "starttls" on port 465')
         self.warned(MINIMAL.replace('"tcp:2525"', '"tcp:465"\ntls = "implicit"'))
 
+    def test_a_listener_where_nobody_can_log_in(self) -> None:
+        listener = MINIMAL.replace('"tcp:2525"', '"tcp:587"\nservice = "submission"').replace('service = "mx"\n', "")
+        self.warned(listener, "listen[0].service: nobody can send there: there are no accounts; write [accounts.main]")
+        self.warned(listener.replace("\nservice", '\nxclient = ["192.0.2.1"]\nservice'))
+
     def test_a_route_that_takes_our_own_mail(self) -> None:
         told = 'route[0].to: takes the mail of site.com too, whose deliver = "local" then never counts'
         self.warned(MINIMAL + VIA.format(to="*", via="internet"), told)

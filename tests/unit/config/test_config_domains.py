@@ -62,3 +62,24 @@ class Domains(SynchronousTestCase):
             text = MINIMAL.replace('deliver = "local"', f'deliver = "local"\ndot_forward = "{value}"')
             (problem,) = Folder(self).problems(text)
             self.assertIn('does not name the user; write such as "/home/{local_part}/.forward"', problem)
+
+
+class CallAhead(SynchronousTestCase):
+    def problems(self, more: str) -> list[str]:
+        return Folder(self).problems(MINIMAL + more)
+
+    def test_it_arrives(self) -> None:
+        found = Folder(self).load(
+            MINIMAL + '[domains."c.example"]\nrelay = true\ncall_ahead = true\n[call_ahead]\nno = "5m"\n'
+        )
+        self.assertTrue(routing_rules(found).domains["c.example"].call_ahead)
+        self.assertEqual((found.call_ahead.no, found.call_ahead.sender), (300.0, None))
+
+    def test_for_relayed_domains_and_services_that_can_ask(self) -> None:
+        (found,) = self.problems('[domains."c.example"]\ndeliver = "local"\ncall_ahead = true\n')
+        self.assertIn('domains."c.example".call_ahead: is for domains with relay = true', found)
+        self.assertIn("null", self.problems('[domains."c.example"]\nnull = true\ncall_ahead = true\n')[0])
+        domain = '[domains."c.example"]\nrelay = true\ncall_ahead = true\n'
+        self.assertEqual(self.problems(domain), [])
+        (found,) = self.problems(domain + '[[route]]\nname = "c"\nto = ["*.example"]\nvia = "local"\n')
+        self.assertIn("mail for c.example goes by [delivery.local], which cannot ask for addresses", found)

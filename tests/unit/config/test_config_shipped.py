@@ -60,8 +60,11 @@ class Shipped(SynchronousTestCase):
             folder.write(name, "ann\n")
         folder.write("services", "ann: local\n")
         folder.write("moved", "old: reply=550\n")
+        folder.write("local-senders", "www-data: shop@example.org\n")
         folder.write("quota", "ann: 2GiB\n")
         folder.write("names", "ann: Ann Example\n")
+        for name in ("canonical", "canonical-senders", "canonical-recipients"):
+            folder.write(name, "ann: ann.example@example.org\n")
         lines = [
             line.removeprefix("#") if line.startswith("#") and not line.startswith(("# ", "#\n")) else line
             for line in shipped().splitlines()
@@ -70,17 +73,20 @@ class Shipped(SynchronousTestCase):
         # A section for the example of a route; files and folders that the examples name.
         folder.write("plugins/none.txt")
         folder.write("texts/none.txt")
-        for name in ("smart-host.password", "ldap.password", "accounts.token"):
+        for name in ("smart-host.password", "ldap.password", "accounts.token", "introspection.secret"):
             folder.write(name, "secret", 0o600)
         folder.write("srs-key", "a long secret", 0o600)
         folder.write("clients", "192.0.2.0/24 ours\n")
+        folder.write("senders", "spammer@example.net: REJECT\n")
         folder.write("patterns", "/^(.*)-info@/ $1\n")
         with closing(sqlite3.connect(folder.write("accounts.sqlite"))) as db:
             db.execute("CREATE TABLE alias (address TEXT, targets TEXT)")
+            db.execute("CREATE TABLE member (address TEXT, active INTEGER)")
         self.patch(optional, "find_spec", lambda name: True)  # what the extras bring
         authority = Authority()
         issued = authority.issue("mx1.site.com")
         folder.write("tls/authorities.pem", authority.pem)
+        folder.write("tls/clients.pem", authority.pem)
         folder.write("tls/cert.pem", issued.certificate)
         folder.write("tls/key.pem", issued.key, 0o600)
         try:
@@ -91,7 +97,9 @@ class Shipped(SynchronousTestCase):
 
     def test_what_needs_a_restart_is_documented(self) -> None:
         for key in NEED_RESTART:
-            shown = {"listen": "``[[listen]]``", "dns": "``[dns]``", "log": "``[log]``"}.get(key, f"``{key}``")
+            shown = {"listen": "``[[listen]]``", "local": "``[local]``", "dns": "``[dns]``", "log": "``[log]``"}.get(
+                key, f"``{key}``"
+            )
             self.assertIn(shown, reference().partition("need a restart")[0])
 
     def test_what_the_program_shows_can_be_written(self) -> None:

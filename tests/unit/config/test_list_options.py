@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 from config_cases import MINIMAL, Folder
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +18,10 @@ LIST = """\
 owner = "ann@site.com"
 members = ["bob@site.com", "Carl@b.example"]
 """
+
+SQLITE = 'type = "sqlite"\ndatabase = "db.sqlite"\nquery = "SELECT 1 FROM member WHERE address = :key"\n'
+FROM_SQLITE = 'members_from = "table:s"\n'
+CHAIN = '[tables.c]\ntype = "chain"\ntables = ["table:s"]\n'
 
 
 class Lists(SynchronousTestCase):
@@ -54,6 +61,13 @@ class Lists(SynchronousTestCase):
         self.assertEqual(self.problems('[domains."l.site.com"]\n' + LIST.replace("Site.com", "l.site.com")), [])
         self.assertIn("deliver is missing", self.problems('[domains."l.site.com"]\n')[0])
 
+    def test_members_from_a_database_and_a_chain(self) -> None:
+        with closing(sqlite3.connect(self.folder.write("db.sqlite"))) as db:
+            db.execute("CREATE TABLE member (address TEXT)")
+        table = "[tables.s]\n" + SQLITE + 'list_query = "SELECT address FROM member"'
+        for text in (FROM_SQLITE + table, FROM_SQLITE.replace(":s", ":c") + CHAIN + table):
+            self.assertEqual(self.problems(LIST + text), [])
+
     def test_what_is_wrong_is_said(self) -> None:
         for text, said in (
             (LIST.replace("Site.com", "other.com"), "other.com is not a domain of ours"),
@@ -65,6 +79,12 @@ class Lists(SynchronousTestCase):
             (LIST.replace("members", "#"), "has no members"),
             (LIST + "max_members = 1", "has more than max_members = 1"),
             (LIST + 'members_from = "table:clients"\n[tables.clients]\ntype = "cidr"\npath = "c"', "cannot tell all"),
+            (LIST + FROM_SQLITE + "[tables.s]\n" + SQLITE, "table:s has no list_query"),
+            (
+                LIST + FROM_SQLITE.replace(":s", ":c") + CHAIN + "[tables.s]\n" + SQLITE,
+                "table:c cannot tell all that it holds: table:s has no list_query",
+            ),
+            (LIST + FROM_SQLITE + "[tables.s]\n" + SQLITE + 'list_query = "SELECT :key"', "has a parameter"),
             (LIST + 'members_from = "table:none"', "there is no [tables.none]"),
             (LIST + 'members_from = "file:none"', "cannot be read"),
             (LIST + 'posting = "everyone"', 'has "everyone", which is none of'),

@@ -12,6 +12,7 @@ from mta.envelope import Destination, Right
 from mta.events import ACCEPTED, HELD
 from mta.interfaces import IIncoming, IMessage, ISpool
 from mta.message.edits import Edit
+from mta.reply import TemporaryFailure
 from mta.spool.values import Change, ChangeKind, Damaged, Due, Lease, Selection
 from mta.waiting import as_deferred
 
@@ -60,6 +61,36 @@ class AcceptanceContract(SpoolCase):
             self.assertEqual((message.id, message.size), (id, len(body)))
             self.assertEqual(self.read(message), body)
             self.assertEqual(self.read(self.accept_leased(body=body).message), body)
+
+    def test_what_is_being_written_is_read_as_often_as_wished(self) -> None:
+        for body in (SMALL, LARGE, b"", b"Subject: " + b"x" * 100_000):
+            incoming = self.spool.begin(0)
+            for start in range(0, len(body), 50_000):
+                self.wait(incoming.write(body[start : start + 50_000]))
+                self.assertEqual(self.read(incoming), body[: start + 50_000])
+            self.assertEqual(self.read(incoming), body)
+            self.assertEqual(
+                self.read(incoming, (Edit(0, 0, b"top"), Edit(len(body), 0, b"end"))), b"top" + body + b"end"
+            )
+            incoming.add_recipients([recipient()])
+            self.wait(incoming.seal(envelope(), (), ()))
+            with self.assertRaises(ValueError):
+                incoming.open()
+            self.now(self.spool.commit(incoming, None))
+            self.assertEqual(self.read(self.now(self.spool.get(incoming.id))), body)
+
+    def test_an_aborted_message_is_not_read(self) -> None:
+        incoming = self.spool.begin(0)
+        self.wait(incoming.write(LARGE))
+        chunks = incoming.open()
+        incoming.abort()
+        with self.assertRaises(ValueError):
+            incoming.open()
+        try:
+            self.assertEqual(self.failureResultOf(as_deferred(chunks.next())).check(TemporaryFailure), TemporaryFailure)
+        except Damaged:
+            pass  # nothing was to be waited for
+        chunks.close()
 
     def test_edits_are_applied_by_every_reader(self) -> None:
         received, own = Edit(0, 0, b"Received: x\r\n"), Edit(9, 5, b"other")

@@ -1,7 +1,8 @@
 """The contract of ``ITable``, for any provider: see mta/interfaces.py.
 
 A provider's test inherits from ``TableContract`` and ``SynchronousTestCase``, and says how to make a table with
-``ENTRIES`` in it (``make_table``), and one that cannot know (``make_failing``; None where nothing can fail).
+``ENTRIES`` in it (``make_table``), one that cannot know (``make_failing``; None where nothing can fail), and one that
+can tell all that it holds (``make_listing``: of so many members; None where that is the same, or can never be).
 ``World`` is a reactor of its own, with real threads and sockets, for what has to wait for them.
 """
 
@@ -12,10 +13,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from random import Random
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
@@ -25,9 +27,10 @@ from zope.interface.verify import verifyObject
 from mta.config.option import Path
 from mta.dns.fake import FakeResolver
 from mta.events import Event
-from mta.interfaces import IListedTable, IPlacedTable, ITable
+from mta.interfaces import IListedTable, IPagedTable, IPlacedTable, ITable
 from mta.plugin import Services
 from mta.reply import TemporaryFailure
+from mta.routing.tables.listing import PAGE, CannotTell, pages_of
 from mta.waiting import as_deferred
 
 ENTRIES: Final = {
@@ -137,6 +140,19 @@ class TableContract:
     def make_failing(self) -> Any:
         return None
 
+    def make_listing(self, members: list[str]) -> Any:
+        return None
+
+    def listed(self, table: Any, limit: int = 100_000) -> list[list[str]]:
+        """The keys of a table, in its pages."""
+
+        async def all_of() -> list[list[str]]:
+            async with aclosing(pages_of("t", table, limit)) as pages:
+                return [[key for key, _ in page] async for page in pages]
+
+        found: list[list[str]] = self.world.wait(Deferred.fromCoroutine(all_of()))
+        return found
+
     def answer(self, table: Any, key: str) -> str | None:
         """What the table has under the key, as whoever asks it would see it."""
 
@@ -208,6 +224,41 @@ class TableContract:
             self.assertTrue(verifyObject(IListedTable, table))
             self.assertEqual(dict(table.items(1000)), ENTRIES)
             self.assertEqual(len(list(table.items(2))), 2)
+
+    def test_all_that_it_holds(self) -> None:
+        table = self.made()
+        if IListedTable.providedBy(table):
+            self.assertEqual(self.listed(table), [list(ENTRIES)])
+        elif self.make_listing([]) is None:
+            self.assertRaises(CannotTell, self.listed, table)
+
+    def test_many_members(self) -> None:
+        members = [f"U{number}@Example.org" for number in range(2 * PAGE + 1)]
+        table = self.make_listing(members)
+        if table is None:
+            return
+        self.addCleanup(getattr(table, "close", lambda: None))
+        self.assertTrue(verifyObject(IPagedTable, table))
+        for limit in (len(members) + 1, len(members), PAGE + 1, 1):
+            pages = self.listed(table, limit)
+            self.assertEqual([key for page in pages for key in page], [one.lower() for one in members[:limit]])
+            self.assertTrue(max(map(len, pages)) <= PAGE)
+        self.assertEqual(self.answer(table, "nobody@example.net"), None, "look-ups go on")
+
+    def test_two_listings_at_once_and_one_that_is_left(self) -> None:
+        table = self.make_listing([f"u{number}@example.org" for number in range(PAGE + 1)])
+        if table is None:
+            return
+        self.addCleanup(getattr(table, "close", lambda: None))
+
+        async def first_of() -> int:
+            async with aclosing(pages_of("t", table, 100_000)) as pages:
+                async for page in pages:
+                    return len(page)
+            return 0
+
+        together = gatherResults([Deferred.fromCoroutine(first_of()) for _ in range(5)])
+        self.assertTrue(all(self.world.wait(together)))
 
 
 class InFolder(SynchronousTestCase):

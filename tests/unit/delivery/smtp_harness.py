@@ -131,6 +131,7 @@ class ServiceCase(SynchronousTestCase):
 
     def make(self, **options: Any) -> SmtpDelivery:
         options.setdefault("private_networks", (ip_network("192.0.2.0/24"),))
+        is_own = options.pop("is_own", lambda address: False)
         services = Services(
             name="internet",
             hostname="out.a.example",
@@ -141,6 +142,7 @@ class ServiceCase(SynchronousTestCase):
             in_thread=lambda work, *args: succeed(work(*args)),
             table=lambda name: self.fail("no table is needed"),
             emit=lambda event, id: None,
+            is_own=is_own,
         )
         return self.service_type(self.options_type(**options), services)
 

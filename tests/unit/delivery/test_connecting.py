@@ -523,3 +523,35 @@ class Stopping(Case):
         self.successResultOf(stopped)
         self.failureResultOf(work)
         self.assertTrue(self.far(0).connector.stoppedConnecting and self.far(1).connector.stoppedConnecting)
+
+
+class Ourselves(ServiceCase):
+    """RFC 5321 5.1: a host that turns out to be ourselves ends the list, also where nothing had said so before."""
+
+    def test_it_greets_us_by_our_name(self) -> None:
+        batch = self.batch()
+        self.deliver(batch)
+        far = self.far().greet(b"250-Out.A.example. Hello\r\n250 PIPELINING\r\n")
+        self.assertEqual(far.heard(), b"QUIT\r\n")
+        # The second host is no nearer than ourselves.
+        self.assertEqual(self.opened, 1)
+        self.assertEqual(self.told(batch), [("failed", 554, "destination", "connect")])
+
+    def test_a_nearer_host_that_is_down_is_waited_for(self) -> None:
+        batch = self.batch()
+        self.deliver(batch)
+        self.far().refuse()
+        self.far().greet(b"250 out.a.example\r\n")
+        self.assertEqual(self.told(batch), [("deferred", 451, "destination", "connect")])
+
+    def test_its_address_is_ours(self) -> None:
+        self.service = self.make(private_networks=(), is_own="192.0.2.1".__eq__)
+        batch = self.batch()
+        self.deliver(batch)
+        self.assertEqual(self.opened, 0)
+        self.assertEqual(self.told(batch), [("failed", 554, "destination", "DNS")])
+
+    def test_another_server_of_this_machine(self) -> None:
+        self.service = self.make(is_own="192.0.2.1".__eq__)  # the operator has named its network
+        self.deliver(self.batch())
+        self.assertEqual(self.far().address, "192.0.2.1")

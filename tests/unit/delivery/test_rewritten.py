@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dkim_signer import signer, verified
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mta.address import Address
-from mta.delivery.rewritten import rewritten
+from mta.delivery.rewritten import Rewritten, rewritten
 from mta.envelope import Envelope, Origin
 from mta.events import REWRITE
 from mta.interfaces import IMessage
@@ -22,7 +23,7 @@ from mta.message.munge import munge
 from mta.message.reading import read_whole
 from mta.routing.values import Rewrite
 from mta.spool.message import StoredMessage
-from mta.waiting import step
+from mta.waiting import as_deferred, step
 
 ANN, INFO = Address("ann", "a.example"), Address("info", "example.org")
 PATH = Address("SRS0=x", "example.org")
@@ -121,3 +122,42 @@ class Rewriting(SynchronousTestCase):
         waiting = Deferred.fromCoroutine(header)
         bodies.open()
         self.assertEqual(self.successResultOf(waiting), EXPECTED.removesuffix(b"body\r\n"))
+
+
+class Signed(SynchronousTestCase):
+    """A message with a new author is signed in the name of his domain."""
+
+    def test_both_keys(self) -> None:
+        for octets, external in ((OCTETS, False), (OCTETS + b"long \r\n" * 60_000, True)):
+            bodies = Later(octets, 1000)
+            message = self.message(octets, bodies, external)
+            signing = as_deferred(message.sign(signer()))
+            while not signing.called:
+                bodies.open()
+            self.successResultOf(signing)
+            data = self.read(message, bodies)
+            self.assertTrue(data.startswith(b"DKIM-Signature: v=1;"))
+            self.assertEqual(verified(data), [True, True])
+            self.assertEqual(message.size, len(data))
+            header = as_deferred(message.header())
+            bodies.open()
+            self.assertEqual(self.successResultOf(header), data[: data.index(b"\r\n\r\n") + 4])
+
+    def test_where_only_the_return_path_changes(self) -> None:
+        message = Rewritten(self.stored(OCTETS, Later(OCTETS, 1000), False), Rewrite(PATH, None, WHY))
+        self.successResultOf(as_deferred(message.sign(signer())))
+        self.assertEqual(message.size, len(OCTETS))
+
+    def stored(self, octets: bytes, bodies: Any, external: bool) -> StoredMessage:
+        envelope = Envelope(origin=Origin(listener="mx", protocol="ESMTP"), reverse_path=ANN, arrived=0)
+        return StoredMessage("ID", 1, envelope, (), len(octets), external, bodies)
+
+    def message(self, octets: bytes, bodies: Any, external: bool) -> Rewritten:
+        edits = munge(scan(octets), INFO, INFO.domain)
+        return Rewritten(self.stored(octets, bodies, external), Rewrite(PATH, INFO, WHY, growth(edits)))
+
+    def read(self, message: IMessage, bodies: Any) -> bytes:
+        reading = as_deferred(read_whole(message))
+        while not reading.called:
+            bodies.open()
+        return self.successResultOf(reading)

@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 from mta.dns.fake import FakeResolver
 from mta.dns.resolver import Resolver
 from mta.interfaces import IResolver
-from mta.routing.values import Found, MxRecord
+from mta.routing.values import Found, MxRecord, SrvRecord
 
 ZONE = """
 ; what a test may need
@@ -51,6 +51,8 @@ class Fake(SynchronousTestCase):
         self.assertEqual(self.records(self.dns.txt("example.org")), (b"v=spf1 -all",))
         self.assertEqual(self.records(self.dns.ptr("192.0.2.1")), ("mx1.example.org",))
         self.assertEqual(self.records(self.dns.tlsa("_25._tcp.mx1.example.org")), ((3, 1, 1, b"\xaa\xbb"),))
+        self.dns.add("_imap._tcp.example.org", "SRV 0 0 0 .")
+        self.assertEqual(self.records(self.dns.srv("_imap._tcp.example.org")), (SrvRecord(0, 0, 0, "."),))
         self.assertEqual(self.records(self.dns.addresses("localhost")), ("::1", "127.0.0.1"))
 
     def test_absence_and_failure(self) -> None:

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from mta.dns import servers
 from mta.dns.records import MAX_RECORDS
 from mta.dns.resolver import Resolver
-from mta.routing.values import Found, MxRecord
+from mta.routing.values import Found, MxRecord, SrvRecord
 
 ZONE = """
 example.org        MX    20 mx2.example.org.
@@ -31,6 +31,9 @@ web.example.net    CNAME host.example.net.
 host.example.net   A     192.0.2.80
 _25._tcp.mx1.example.org  TLSA  3 1 1 aabbccddaabbccddaabbccddaabbccddaabbccddaabbccddaabbccddaabbccdd
 1.2.0.192.in-addr.arpa  PTR  mx1.example.org.
+_imaps._tcp.example.org  SRV  10 1 993 second.example.org.
+_imaps._tcp.example.org  SRV  5 1 993 IMAP.example.org.
+_pop3._tcp.example.org  SRV  0 0 0 .
 """
 
 
@@ -118,6 +121,14 @@ class Answers(OnWire):
     async def test_tlsa(self) -> None:
         answer = await self.resolver.tlsa("_25._tcp.mx1.example.org")
         self.assertEqual(answer.records, ((3, 1, 1, bytes.fromhex("aabbccdd" * 8)),))
+
+    async def test_srv(self) -> None:
+        # RFC 2782
+        answer = await self.resolver.srv("_imaps._tcp.example.org")
+        self.assertEqual(
+            answer.records, (SrvRecord(5, 1, 993, "imap.example.org"), SrvRecord(10, 1, 993, "second.example.org"))
+        )
+        self.assertEqual((await self.resolver.srv("_pop3._tcp.example.org")).records, (SrvRecord(0, 0, 0, "."),))
 
     async def test_ptr(self) -> None:
         self.assertEqual((await self.resolver.ptr("192.0.2.1")).records, ("mx1.example.org",))

@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from mta.address import Address
 from mta.delivery.values import Batch
 from mta.dns.fake import FakeResolver
 from mta.envelope import Destination, Envelope, Origin, Outcome, Recipient, Right, Status
-from mta.interfaces import ITable
+from mta.interfaces import IListedTable, ITable
 from mta.lists.spread import Spread, World
 from mta.lists.values import ListRule, Posting, by_local_part
 from mta.message.reading import read_whole
@@ -37,6 +38,7 @@ def a_list(name: str = "team", *members: Address | str, **more: Any) -> ListRule
     return ListRule(address=Address(name, "example.org"), members=known, **fields)
 
 
+@implementer(IListedTable)
 class Table(MemoryTable):
     """A table that can list; ``listed`` says how far it was read."""
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
-from mta.message.author import aligned, author_domain, mailboxes, signers
+from mta.message.author import aligned, author_domain, signers
 from mta.message.edits import apply
 from mta.message.header import scan
+from mta.message.mailboxes import mailboxes
 from mta.message.munge import munge
 
 INFO = Address("info", "example.org")

@@ -84,10 +84,10 @@ class Routing(WholeQueue):
     def test_set_aside_as_well(self) -> None:
         right = self.router.route
 
-        def route(address, *rest):  # type: ignore[no-untyped-def]
+        def route(address, *rest, **more):  # type: ignore[no-untyped-def]
             if address.local == "bad":
                 raise KeyError("poison")
-            return right(address, *rest)
+            return right(address, *rest, **more)
 
         self.patch(self.router, "route", route)
         self.send(BAD, "good@b.example")

@@ -41,9 +41,10 @@ class Kept(SynchronousTestCase):
 
     def test_some_of_it_outlives_a_try_and_the_rest_does_not(self) -> None:
         old = {"warned": 1, "until": 9, "via": ["a", "b"], "raised": 2, "try": 5, "look": 4, "aside": True, "host": "x"}
+        old["home"] = True
         deferred = replace(OUTCOME, status=Status.DEFERRED, attempt={})
         progress = kept(replace(ONE, progress=old), deferred, 1000)
-        self.assertEqual({name for name in old if name in progress}, {"warned", "until", "via", "raised"})
+        self.assertEqual({name for name in old if name in progress}, {"warned", "until", "via", "raised", "home"})
 
     def test_one_that_was_never_tried(self) -> None:
         self.assertEqual(outcome_of(ONE, Status.EXPIRED).reply.code, 451)

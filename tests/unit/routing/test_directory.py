@@ -48,6 +48,9 @@ class Changing:
     def version(self) -> object:
         return self.number
 
+    def count(self) -> int:
+        return len(self.entries)
+
 
 class Indexes(SynchronousTestCase):
     def test_words(self) -> None:

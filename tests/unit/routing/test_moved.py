@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routing_cases import RoutingCase
+from routing_cases import RoutingCase, address
 from twisted.trial.unittest import SynchronousTestCase
 
 from mta.address import Address
@@ -22,6 +22,8 @@ TABLE = {
     "wide551": "josé@far.example; reply=551",
     "near": "ann; reply=251",
     "wrong": "new@far.example; reply=252",
+    "noted": "new@far.example; reply=251; note=address",
+    "noted-hidden": "new@far.example; until=2027-03-31; then=551; note=moved",
     "postmaster": "reply=550",
 }
 
@@ -34,7 +36,12 @@ class People(RoutingCase):
             tables={
                 "users": {"ann": "", "told": "", "left": ""},
                 "moved": TABLE,
-                "aliases": {"team": "ann, told, left, open", "gone": "left, told", "two": "silent, open"},
+                "aliases": {
+                    "team": "ann, told, left, open",
+                    "gone": "left, told",
+                    "two": "silent, open",
+                    "both": "noted, ann",
+                },
             },
         )
 
@@ -47,8 +54,9 @@ class People(RoutingCase):
             ("told", "551 5.1.6 User not local; please try <new@far.example>"),
             ("hidden", "551 5.1.6 User not local; the new address is not told here"),
             ("left", NO_MAILBOX),
-            ("wide", "taken"),
-            ("wide551", "551 5.1.6 User not local; the new address is not told here"),
+            # RFC 6531 3.7.4.1: the session tells it to those who can read it
+            ("wide", "251 2.1.5 User not local; will forward to <josé@far.example>"),
+            ("wide551", "551 5.1.6 User not local; please try <josé@far.example>"),
         ):
             self.assertEqual(self.admit(f"{local}@example.org"), reply, local)
             self.assertEqual(self.admit(f"{local.upper()}@other.example"), reply, local)
@@ -68,6 +76,20 @@ class People(RoutingCase):
             self.today = day
             self.assertEqual(self.admit("until@example.org"), until)
             self.assertEqual(self.admit("ends@example.org"), ends)
+
+    def test_a_note_is_owed_where_it_was_chosen_and_mail_goes_on(self) -> None:
+        for text, today, owed in (
+            ("noted@example.org", "2027-01-01", {("noted@example.org", "new@far.example")}),
+            ("noted-hidden@example.org", "2027-03-31", {("noted-hidden@example.org", "")}),
+            ("open@example.org", "2027-01-01", set()),
+            ("both@example.org", "2027-01-01", set()),
+        ):
+            self.today = today
+            expansion = self.decide(lambda facts, text=text: self.router.expand(address(text), facts))
+            notes = {(str(note.address), note.destination.next_hop) for note in expansion.notes}
+            self.assertEqual(notes, owed, text)
+        self.today = "2027-04-01"
+        self.assertIn("551 ", self.admit("noted-hidden@example.org"))
 
     def test_behind_an_alias_nothing_is_told_and_the_rest_goes_on(self) -> None:
         self.assertEqual(self.admit("team@example.org"), "taken")
@@ -97,6 +119,7 @@ class Values(SynchronousTestCase):
             ("reply=550", Moved(None, "550")),
             ("; reply=551-hidden; until=2028-02-29", Moved(None, "551-hidden", "2028-02-29")),
             ("until=2028-01-01; new=x", None),
+            ("new@far.example; note=address", Moved(self.NEW, "forward", note="address")),
             ("a=b@far.example; reply=251", Moved(Address("a=b", "far.example"), "251")),
         ):
             if moved is None:
@@ -116,5 +139,7 @@ class Values(SynchronousTestCase):
             ("new@far.example; until=2027-02-30", "day"),
             ("new@far.example; until=2027-03-31; until=2027-03-31", "once each"),
             ("reply=550; until=2027-03-31; then=forward", "needs the new address"),
+            ("new@far.example; note=yes", "none of address, moved"),
+            ("new@far.example; reply=551; note=moved", "for mail that is forwarded"),
         ):
             self.assertIn(hint, str(self.assertRaises(ValueError, parse_moved, text)), text)

@@ -14,6 +14,7 @@ from mta.dns.fake import FakeResolver
 from mta.routing.ask import Answerer, resolve
 from mta.routing.mx import MxPolicy, Own, Plan, Target, plan
 from mta.routing.networks import plain_ip, refusal
+from mta.routing.own import is_own
 from mta.routing.values import AddressQuestion, Answer, CannotKnow, Found, MxQuestion, MxRecord, Needs
 
 OWN = Own(names=frozenset({"mail.example.net"}), addresses=frozenset({"192.0.2.99", "2001:db8::99"}))
@@ -303,3 +304,44 @@ class AnyFacts(SynchronousTestCase):
             ours = name in OWN.names or OWN.addresses & set(getattr(known, "records", ()))
             if ours:
                 self.assertTrue(all(host.preference < preference for host in result.hosts))
+
+
+class OwnAddresses(SynchronousTestCase):
+    """RFC 5321 5.1: neither we, nor a host of our preference or a worse one, however we are recognised."""
+
+    ZONE = """
+b.example MX 10 first.b.example
+b.example MX 20 other-name.b.example
+b.example MX 20 equal.b.example
+b.example MX 30 worse.b.example
+first.b.example A 192.0.2.1
+other-name.b.example A 203.0.113.7
+equal.b.example A 192.0.2.2
+worse.b.example A 192.0.2.3
+only.example A 203.0.113.7
+"""
+
+    def hosts(self, domain: str, own: Own) -> list[str]:
+        return [host.name for host in planned(domain, self.ZONE, own).hosts]
+
+    def test_by_an_address_that_the_system_knows(self) -> None:
+        for own in (
+            Own(is_own="203.0.113.7".__eq__),
+            Own(addresses=frozenset({"203.0.113.7"})),
+            Own(names=frozenset({"other-name.b.example"})),
+        ):
+            self.assertEqual(self.hosts("b.example", own), ["first.b.example"])
+        self.assertEqual(len(self.hosts("b.example", Own())), 4)
+
+    def test_where_there_is_no_mx_and_in_a_literal(self) -> None:
+        own = Own(is_own="203.0.113.7".__eq__)
+        for domain in ("only.example", "[203.0.113.7]"):
+            found = planned(domain, self.ZONE, own)
+            self.assertEqual((found.hosts, str(found.failure)[:9]), ((), "554 5.4.6"))
+
+
+class Interfaces(SynchronousTestCase):
+    def test_what_the_system_says(self) -> None:
+        self.assertTrue(is_own("127.0.0.1"))
+        for other in ("203.0.113.7", "2001:db8::7", "no address", ""):
+            self.assertFalse(is_own(other), other)

@@ -7,6 +7,7 @@ from typing import Any
 
 from routing_cases import RoutingCase, address
 
+from mta.routing.router import Router
 from mta.routing.rules import DomainRule
 from mta.routing.values import CannotKnow, UsageQuestion
 
@@ -34,7 +35,13 @@ class Quotas(RoutingCase):
             rule,
             tables={
                 "users": {"ann": "home=/a", "bob": "", "eve": "", "joe": "", "odd": ""},
-                "aliases": {"info": "eve"},
+                "aliases": {
+                    "info": "eve",
+                    "chain": "info",
+                    "boss": "ann",
+                    "team": "eve, bob",
+                    "far": "eve@far.example",
+                },
                 "quota": {"ann": "2GiB", "eve": "full", "joe": "1KiB", "odd": "2G"},
                 "services": {"joe": "other"},
             },
@@ -72,8 +79,27 @@ class Quotas(RoutingCase):
         self.tables["quota"].failing = "away"
         self.assertIn("451 4.3.0", self.admit("bob@example.org"))
 
-    def test_behind_an_alias_the_delivery_tells(self) -> None:
-        self.assertEqual(self.admit("info@example.org"), "taken")
+    def test_behind_an_alias_that_leads_to_no_other(self) -> None:
+        self.assertEqual(self.admit("info@example.org"), LATER)
+        self.assertEqual(self.admit("info+x@example.org"), LATER)
+        self.assertEqual(self.admit("chain@example.org"), LATER)
+        self.make(replace(RULE, over_quota="reject"))
+        self.assertEqual(self.admit("info@example.org"), "552 5.2.2 The mailbox is full")
+        self.held[UsageQuestion("local", address("ann@example.org"), "home=/a")] = 2 * GIB
+        self.assertEqual(self.admit("boss@example.org"), "552 5.2.2 The mailbox is full")
+
+    def test_behind_one_that_leads_to_several_the_delivery_tells(self) -> None:
+        self.assertEqual(self.admit("team@example.org"), "taken")
+        self.assertEqual(self.admit("far@example.org"), "taken")
+
+    def test_behind_another_name_of_the_domain(self) -> None:
+        self.router = Router(
+            replace(
+                self.router.rules, domains={RULE.name: RULE, "b.test": DomainRule(name="b.test", alias_of=RULE.name)}
+            )
+        )
+        self.assertEqual(self.admit("eve@b.test"), LATER)
+        self.assertEqual(self.admit("info@b.test"), LATER)
 
     def test_with_a_file_of_the_home(self) -> None:
         self.make(replace(RULE, dot_forward="/home/{local_part}/.forward"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -98,10 +99,10 @@ class RouterCase(SynchronousTestCase):
         self.assertEqual(len(targets), len(expansion.targets))
         return targets
 
-    def route(self, text: str, before: str = "") -> Any:
+    def route(self, text: str, before: str = "", home: bool = False) -> Any:
         address = self.address(text)
         waiting = Destination(before, address.domain) if before else None
-        return self.decide(lambda facts: self.router.route(address, waiting, facts))
+        return self.decide(lambda facts: self.router.route(address, waiting, facts, home))
 
 
 class Permission(RouterCase):
@@ -324,6 +325,25 @@ class Routing(RouterCase):
         )
         route = self.route("x@was.example", "local")
         self.assertEqual((route.destination.service, route.hold), ("partner", ""), "the operator moved it")
+
+    def test_what_was_ours_at_another_host_does_not_leave_by_mx(self) -> None:
+        """Neither by a route for everything: who has the domain now is somebody else."""
+        self.router = Router(
+            replace(RULES, domains={"hosted.example": DomainRule(name="hosted.example", deliver="partner")})
+        )
+        self.assertTrue(self.route("x@hosted.example").home)
+        self.assertFalse(self.route("x@partner.example").home)
+        every = (RouteRule(name="all", to=("*",), via="other"),)
+        for routes in ((), every):
+            for services in (RULES.services, RULES.services - {"partner"}):
+                # The domain is gone, with the service or without.
+                self.router = Router(replace(RULES, routes=routes, services=services | {"other"}))
+                route = self.route("x@hosted.example", "partner", home=True)
+                self.assertEqual(route.destination, Destination("partner", "hosted.example"))
+                self.assertEqual(route.hold, "the domain hosted.example is no longer in the configuration")
+        self.router = Router(replace(RULES, routes=(RouteRule(name="m", to=("hosted.example",), via="internet"),)))
+        route = self.route("x@hosted.example", "partner", home=True)
+        self.assertEqual((route.destination.service, route.hold), ("internet", ""), "the operator moved it")
 
     def test_a_corrected_configuration_frees_what_waits(self) -> None:
         self.assertEqual(self.route("x@far.example", "partner").destination.service, "internet")

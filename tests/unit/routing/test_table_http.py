@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from mta.config.option import Duration, Secret, Size
 from mta.reply import TemporaryFailure
-from mta.routing.tables.http import HttpTable, HttpTableOptions
+from mta.routing.tables.http import HttpTable, HttpTableOptions, _list_url_wrong
 from mta.routing.tables.optional import missing
 from tests.certificates import Authority
 
@@ -33,9 +33,23 @@ class Accounts(Resource):
         super().__init__()
         self.odd: dict[str, tuple[int, str, bytes]] = {}
         self.asked: list[tuple[bytes, Any]] = []
+        self.members: list[str] = []
+        self.team: tuple[str, bytes] | None = None  # type and body, in place of the members
+
+    def page(self, request: Any) -> bytes:
+        """300 of the members."""
+        kind, body = self.team or ("application/json", b"")
+        request.setHeader("content-type", kind)
+        if self.team is not None:
+            return body
+        start = int(request.args.get(b"page", [b""])[0].removeprefix(b"after ") or 0)
+        following = f"after {start + 300}" if start + 300 < len(self.members) else None
+        return json.dumps({"items": self.members[start : start + 300], "next": following}).encode()
 
     def render(self, request: Any) -> Any:
         self.asked.append((request.uri, request.getHeader("authorization")))
+        if request.uri.startswith(b"/team"):
+            return self.page(request)
         key = unquote(request.uri.decode().removeprefix("/mailbox/"))
         if key == "silent":
             return NOT_DONE_YET
@@ -89,6 +103,43 @@ class Http(TableContract, InFolder):
     def make_failing(self) -> HttpTable:
         self.port.stopListening()
         return self.table()
+
+    def make_listing(self, members: list[str]) -> HttpTable:
+        self.accounts.members = members
+        return self.table(list_url=self.base + "/team?page={page}")
+
+    def test_the_host_is_that_of_the_configuration(self) -> None:
+        for url, said in (
+            ("https://{page}.example/x", "in the name of the host"),
+            ("https://a.example/{key}", "is to have {page} or nothing"),
+            ("ftp://a.example/x", "is to begin with"),
+            ("https://a.example/x?page={page}", ""),
+            ("https://a.example/x", ""),
+            ("", ""),
+        ):
+            self.assertIn(said, _list_url_wrong(url) or "", url)
+            self.assertEqual(_list_url_wrong(url) is None, not said, url)
+        self.accounts.members = [f"u{number}@example.org" for number in range(301)]
+        table = self.table(list_url=self.base + "/team?page={page}")
+        self.listed(table)
+        self.assertEqual([uri for uri, _ in self.accounts.asked], [b"/team?page=", b"/team?page=after%20300"])
+
+    def test_members_in_other_forms(self) -> None:
+        table = self.table(list_url=self.base + "/team")
+        for kind, body in (
+            ("text/plain", b"Ann@x.example\r\n\nbob\n"),
+            ("application/json", b'["Ann@x.example", "bob"]'),
+            ("application/json", b'{"Ann@x.example": "1", "bob": "2"}'),
+            ("application/json", b'{"items": ["Ann@x.example", "bob"], "next": "more"}'),
+        ):
+            self.accounts.team = kind, body
+            self.assertEqual(self.listed(table), [["ann@x.example", "bob"]], body)
+
+    def test_members_that_make_no_sense(self) -> None:
+        table = self.table(list_url=self.base + "/team?page={page}")
+        for body in (b"{", b'{"a": 1}', b"[1]", b"null", b'{"items": [], "next": "x"}', b'{"items": ["a"], "next": 1}'):
+            self.accounts.team = "application/json", body
+            self.assertRaises(TemporaryFailure, self.listed, table)
 
     def test_the_key_adds_nothing_to_the_url(self) -> None:
         table = self.table("/mailbox/{domain}/{local}?who={key}")

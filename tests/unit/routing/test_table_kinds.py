@@ -75,6 +75,12 @@ class Chain(TableContract, InFolder):
     def make_failing(self) -> ChainTable:
         return self.of(MemoryTable(failing="down"), MemoryTable(ENTRIES))
 
+    def make_listing(self, members: list[str]) -> ChainTable:
+        file = self.written("".join(f"{one}\n" for one in members[:7]))
+        rest = StaticTableOptions(entries=dict.fromkeys(members[7:], ""))
+        services = self.world.services()
+        return self.of(FileTable(FileTableOptions(path=file), services), StaticTable(rest, services))
+
     def test_one_that_cannot_know_counts_only_before_one_that_knows(self) -> None:
         down = MemoryTable(failing="down")
         self.assertEqual(self.answer(self.of(MemoryTable(ENTRIES), down), "bob@example.org"), "home=/srv/bob")
@@ -116,6 +122,10 @@ class Cached(TableContract, InFolder):
     def make_failing(self) -> CachedTable:
         return self.of(MemoryTable(failing="down"))
 
+    def make_listing(self, members: list[str]) -> CachedTable:
+        text = "".join(f"{one}\n" for one in members)
+        return self.of(FileTable(FileTableOptions(path=self.written(text)), self.world.services()))
+
 
 class Sqlite(TableContract, InFolder):
     def database(self) -> Path:
@@ -138,6 +148,29 @@ class Sqlite(TableContract, InFolder):
 
     def make_failing(self) -> SqliteTable:
         return self.table(Path(os.path.join(self.folder(), "missing")))
+
+    def make_listing(self, members: list[str]) -> SqliteTable:
+        path = self.database()
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE member (address TEXT)")
+            db.executemany("INSERT INTO member VALUES (?)", [(one,) for one in members])
+        return self.table(path, list_query="SELECT address FROM member ORDER BY rowid")
+
+    def test_a_listing_of_what_is_no_key(self) -> None:
+        table = self.table(self.database(), list_query="SELECT char(10) UNION ALL SELECT NULL UNION ALL SELECT 'bob'")
+        ((wrong, right),) = self.listed(table)
+        self.assertIn("control characters", wrong)
+        self.assertEqual(right, "bob")
+
+    def test_a_listing_that_fails(self) -> None:
+        table = self.table(self.database(), list_query="SELECT address FROM none_such")
+        self.assertIn("no such table", self.assertRaises(TemporaryFailure, self.listed, table).reason)
+        table = self.table(
+            self.database(),
+            list_query="WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0",
+            timeout=Duration(0.2),
+        )
+        self.assertRegex(self.assertRaises(TemporaryFailure, self.listed, table).reason, "interrupted|no page")
 
     def test_parts_of_a_key(self) -> None:
         table = self.table(self.database(), "SELECT :domain || '|' || :local")

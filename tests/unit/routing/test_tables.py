@@ -18,6 +18,7 @@ from mta.config.option import Path
 from mta.interfaces import IProvider, ITable
 from mta.reply import TemporaryFailure
 from mta.routing.tables import FileTable, FileTableOptions, MemoryTable, TableError, parse_table, watched
+from mta.routing.tables.entries import build
 
 GOOD = """\ufeff# mailboxes of example.org
 bob@example.org
@@ -50,6 +51,31 @@ class Parsing(SynchronousTestCase):
 
     def test_other_line_separators_are_no_ends(self) -> None:
         self.assertEqual(parse_table("a: x\u2028y\x0bz\u0085", "t"), {"a": "x\u2028y\x0bz"})
+
+    def test_lines_of_entries_across_blocks(self) -> None:
+        lines = [
+            b"# head",
+            b"a: 1",
+            b"",
+            b"b: 2",
+            b"  more",
+            b"# between",
+            b"  and more",
+            b"c: 3",
+            b"d",
+            b" # x",
+            b"e: 5",
+        ]
+        for size in range(1, len(lines) + 1):
+            blocks = [b"\n".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+            entries = build(blocks, len(lines), "x")
+            self.assertEqual([entries.line(key) for key in "abcdex"], [2, 4, 8, 9, 11, 0], size)
+            self.assertEqual(entries["b"], "2 more and more")
+        many = [b"# x" if number % 7 else b"k%d: v\n more" % number for number in range(1000)]
+        text = b"\n".join(many)
+        entries = build([text], text.count(b"\n") + 1, "x")
+        at = text.split(b"\n").index(b"k994: v") + 1
+        self.assertEqual((entries.line("k994"), entries["k994"]), (at, "v more"))
 
     def test_errors_have_file_and_line(self) -> None:
         for text, line, hint in (

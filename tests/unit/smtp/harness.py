@@ -9,10 +9,12 @@ from functools import cache
 from ipaddress import ip_network
 from typing import Any
 
+from fixed_accounts import FixedAccounts
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 
+from mta.accounts.values import Account
 from mta.address import Address
 from mta.config.load import Configuration, from_mapping
 from mta.config.rules import domain_rules, list_rules
@@ -20,6 +22,7 @@ from mta.config.verify_options import disclosed
 from mta.dns.fake import FakeResolver
 from mta.envelope import Envelope
 from mta.events import Event
+from mta.policy.engine import Policies
 from mta.reply import Reply
 from mta.routing.ask import Answerer
 from mta.routing.directory import Directory
@@ -31,6 +34,8 @@ from mta.smtp.context import Context, MemoryBudget
 from mta.smtp.factory import Connections, SmtpFactory
 from mta.spool.memory import MemorySpool
 from mta.spool.values import Claim, Lease
+from mta.submission.identity import Mode
+from mta.submission.made import Listening, Submission
 from tests.dialogues.reading import ADDRESSES
 
 
@@ -122,10 +127,18 @@ class Server:
 
     ours.example has the mailboxes ann, bob and postmaster, and the alias info for bob; relayed.example is relayed
     for; 10.0.0.0/8 may relay.  Further domains are those of tests/dialogues/addresses.toml.  198.51.100.0/26 may say
-    XCLIENT, that and 198.51.100.64/26 XFORWARD, and 198.51.100.128/25 are proxies.
+    XCLIENT, that and 198.51.100.64/26 XFORWARD, and 198.51.100.128/25 are proxies.  With ``submission`` ann and bob
+    have accounts of these names; ``identity`` is how strictly they are held to their addresses.
     """
 
-    def __init__(self, tables: Mapping[str, Any] | None = None, lmtp: bool = False, **limits: Any) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, Any] | None = None,
+        lmtp: bool = False,
+        submission: bool = False,
+        identity: Mode = Mode.STRICT,
+        **limits: Any,
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.limits = Limits(**limits)
@@ -155,12 +168,19 @@ class Server:
         directory = Directory(self.tables.__getitem__, rules, lambda work, *args: succeed(work(*args)))
         others[NameQuestion], others[MembersQuestion] = directory.people, directory.members
         self.memory = MemoryBudget()
+        self.accounts = FixedAccounts()
+        self.accounts.put(Account(name="ann", addresses=("ann@ours.example",), delegated=("office@foreign.example",)))
+        self.accounts.put(Account(name="bob", addresses=("bob@ours.example",), message_size=2000, recipients=2))
+        self.mode = identity
         self.context = Context(
             listener="mx",
             hostname="mail.ours.example",
             limits=self.limits,
-            networks=() if lmtp else (ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
+            networks=() if lmtp or submission else (ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48")),
             lmtp=lmtp,
+            submission=submission,
+            accounts=self.accounts if submission else None,
+            policies=self.submission_policies(rules, others) if submission else None,
             router=Router(rules),
             answerer=Answerer(self.tables, self.resolver, others),
             resolver=self.resolver,
@@ -180,6 +200,20 @@ class Server:
         )
         self.connections = Connections()
         self.factory = SmtpFactory(self.context, self.connections, self.clock.callLater)
+
+    def submission_policies(self, rules: RoutingRules, others: Mapping[type, Any]) -> Policies:
+        submission = Submission(
+            rules=rules,
+            answerer=Answerer(self.tables, self.resolver, others),
+            hostname="mail.ours.example",
+            listeners={"mx": Listening(mode=self.mode, accounts=self.accounts)},
+            accounts=None,
+            brakes=None,
+        )
+        return Policies(submission.of_listener("mx"), self.clock.callLater, self.clock.seconds, self.now, self.tell)
+
+    def tell(self, event: Event, id: str) -> None:
+        self.events.append((id, event))
 
     def now(self) -> int:
         return 1_700_000_000_000 + round(self.clock.seconds() * 1000)

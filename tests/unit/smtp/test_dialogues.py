@@ -12,7 +12,7 @@ from tests.dialogues.reading import FILES, Dialogue, load
 
 def replies(octets: bytes) -> list[str]:
     """The last line of each reply."""
-    lines = octets.decode("ascii").split("\r\n")
+    lines = octets.decode("utf-8").split("\r\n")
     assert lines.pop() == "", octets
     return [line for line in lines if line[3:4] != "-"]
 
@@ -21,7 +21,7 @@ class Dialogues(SynchronousTestCase):
     """One test a file and way of cutting; made below."""
 
     def begin(self, dialogue: Dialogue) -> tuple[Server, Client]:
-        server = Server(lmtp=dialogue.listener == "lmtp")
+        server = Server(lmtp=dialogue.listener == "lmtp", submission=dialogue.listener == "submission")
         return server, server.connect(dialogue.client)
 
     def same(self, expected: list[str], got: list[str]) -> None:

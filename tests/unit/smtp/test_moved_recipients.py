@@ -7,6 +7,7 @@ from dataclasses import replace
 from harness import Server
 from twisted.trial.unittest import SynchronousTestCase
 
+from mta.envelope import Right
 from mta.routing.router import Router
 from mta.routing.rules import DomainRule
 from mta.routing.tables import MemoryTable
@@ -16,6 +17,7 @@ MOVED = {
     "old": "new@far.example; reply=251",
     "told": "new@far.example; reply=551",
     "left": "reply=550",
+    "noted": "new@far.example; note=address",
 }
 
 
@@ -43,6 +45,23 @@ class Moved(SynchronousTestCase):
         (recipient,) = lease.recipients
         self.assertEqual((str(recipient.address), str(recipient.original)), ("new@far.example", "old@ours.example"))
         self.assertEqual(recipient.path, ("moved:old@ours.example",))
+
+    def test_a_note_is_owed_to_whom_has_logged_in_alone(self) -> None:
+        """RFC 3834 7: never to a sender who may be forged."""
+        for rights, sender, owed in (
+            (frozenset[Right](), "x@y.example", 0),
+            (frozenset({Right.NETWORK}), "x@y.example", 0),
+            (frozenset({Right.AUTHENTICATED}), "x@y.example", 1),
+            (frozenset({Right.AUTHENTICATED}), "", 0),
+        ):
+            self.client.say("RSET")
+            self.client.say(f"MAIL FROM:<{sender}>")
+            self.client.protocol.session.rights = rights
+            self.rcpt("noted@ours.example")
+            self.client.say("DATA")
+            self.assertTrue(self.client.say(b"Subject: x\r\n\r\nhello\r\n.").startswith("250"))
+            lease = self.server.messages()[-1][0]
+            self.assertEqual([one.destination.service for one in lease.recipients].count("(note)"), owed)
 
     def test_refused(self) -> None:
         for address, reply in (

@@ -189,8 +189,16 @@ class OfMail(Refusing):
 
     def test_what_is_not_known(self) -> None:
         # RFC 5321 4.1.1.11
-        for keyword in ("AUTH", "NOTIFY", "FOO"):
+        for keyword in ("NOTIFY", "FOO"):
             self.refused(555, **{keyword: "x"})
+
+    def test_who_submitted_it_is_read_and_let_be(self) -> None:
+        # RFC 4954 5.1, and 3 for its length
+        self.assertTrue(read_mail({"AUTH": "e+3Dmc2@example.com"}).auth)
+        self.assertTrue(read_mail({"AUTH": "<>"}).auth)
+        for wrong in (None, "", "x", "e=mc2@example.com", "a+0Ab@example.com", "a@b" + "c" * 500):
+            with self.subTest(wrong):
+                self.refused(501, AUTH=wrong)
 
     @given(st.dictionaries(st.sampled_from(["BY", "RET", "ENVID", "HOLDFOR", "HOLDUNTIL", "MT-PRIORITY"]), st.text()))
     def test_any_text_is_a_wish_or_a_refusal(self, parameters: dict[str, str | None]) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +19,7 @@ from mta.config.providers import Providers
 from mta.events import Event
 from mta.tls import files, selfsigned
 from mta.tls.certificates import CertificateError, NotReadable, Source, read
+from mta.tls.contexts import Contexts
 from mta.tls.keeper import CHECK_EVERY, Keeper, offered
 from tests.certificates import Authority, Issued, put
 
@@ -345,3 +347,51 @@ class SelfSigned(Case):
         self.assertFalse(keeper.contexts.ready)
         self.assertFalse(offered(self.configuration(self_signed=False).tls))
         self.assertEqual(self.look(), [])
+
+
+class Asking(Case):
+    """Listeners that ask their clients for a certificate."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.put("tls/mail.pem", MAIL)
+        self.put("clients.pem", Authority("Clients").pem)
+        self.path = str(self.folder / "clients.pem")
+
+    def shown(self, contexts: Contexts) -> bytes:
+        protocol: Any = None
+        found = contexts.serverConnectionForTLS(protocol).get_certificate(as_cryptography=True)
+        assert found is not None
+        return found.public_bytes(Encoding.PEM)
+
+    def test_they_share_certificates_with_all_others(self) -> None:
+        keeper = self.keeper(certificates="tls")
+        keeper.start()
+        asking = keeper.asking(self.path)
+        self.assertIs(keeper.asking(None), keeper.contexts)
+        self.assertIsNot(asking, keeper.contexts)
+        self.assertIs(keeper.asking(self.path), asking)
+        self.assertEqual(self.shown(asking), MAIL.certificate)
+        newer = AUTHORITY.issue("mail.ours.example")
+        self.put("tls/mail.pem", newer)
+        self.clock.advance(CHECK_EVERY)
+        self.assertEqual(self.shown(asking), newer.certificate)
+
+    def test_authorities_that_went(self) -> None:
+        keeper = self.keeper(certificates="tls")
+        keeper.start()
+        asking = keeper.asking(self.path)
+        os.unlink(self.path)
+        self.put("tls/mail.pem", AUTHORITY.issue("mail.ours.example"))
+        self.clock.advance(CHECK_EVERY)
+        self.assertEqual(self.codes().count("certificate-refused"), 1)
+        self.assertEqual(self.shown(asking), MAIL.certificate)
+        with self.assertRaises(ValueError):
+            keeper.asking(str(self.folder / "nowhere.pem"))
+
+    def test_before_there_is_a_certificate(self) -> None:
+        keeper = self.keeper()
+        asking = keeper.asking(self.path)
+        self.assertFalse(asking.ready)
+        keeper.start()
+        self.assertTrue(asking.ready)

@@ -62,6 +62,30 @@ class Expectations(Proving):
         )
         self.assertIn("nothing was taken", self.case('route = "local"', to="x@ours.example")[0])
 
+    def test_who_sends_counts(self) -> None:
+        """Each of client, helo, auth, from, to, size and listener; without it another thing comes of the case."""
+        far = "far@else.example"
+        for more, expect, to in (
+            ('client = "10.0.0.1"', 'reply = "250"', far),
+            ('auth = "ann"', 'reply = "250"', far),
+            ('helo = "mx.x.example"', 'header = { Received = "from mx.x.example" }', "ann@ours.example"),
+            ('auth = "ann"', 'header = { Received = "/with ESMTPA/" }', "ann@ours.example"),
+            ('from = "x@y.example"', 'sender = "x@y.example"', "ann@ours.example"),
+            ('from = ""', 'sender = "/^(<>)?$/"', "ann@ours.example"),
+            ("size = 1_000_000_000", 'mail = "552 5.3.4"', "ann@ours.example"),
+            ('listener = "inner"', 'header = { Received = "/with LMTP/" }', "ann@ours.example"),
+            ('header = "Subject: other"', 'header = { Subject = "other" }', "ann@ours.example"),
+            ('header = "Received: x\\nReceived: y"\nbody = "."', 'data = "250"', "ann@ours.example"),
+        ):
+            self.assertEqual(self.case(expect, to, more), [], more)
+            if "body" not in more:
+                self.assertEqual(len(self.case(expect, to)), 1, f"without {more}")
+        self.site.tests(
+            '[[case]]\nname = "one"\nto = ["ann@ours.example", "nobody@ours.example"]\n'
+            '[case.expect]\nrcpt = ["250 2.1.5", "550 5.1.1"]\n'
+        )
+        self.assertEqual(self.prove(), [])
+
     def test_hosts_by_the_dns_of_the_case(self) -> None:
         more = 'client = "10.0.0.1"\n[case.dns]\n"else.example" = ["MX 9 b.example", "MX 1 a.example"]\n'
         more += '"a.example" = "A 9.9.9.9"\n"b.example" = "A 9.9.9.10"'
@@ -189,3 +213,37 @@ class Texts(SynchronousTestCase):
             ("", "anything", True),
         ):
             self.assertEqual(matches(expected, came), fits, (expected, came))
+
+
+class CallsAhead(Proving):
+    more = '[domains."backup.example"]\nrelay = true\ncall_ahead = true\n'
+
+    def test_what_the_next_host_says_is_given(self) -> None:
+        more = 'client = "9.9.9.9"\ncalls = { "x@backup.example" = "%s" }'
+        for said, reply in (
+            ("250", "250"),
+            ("550 5.1.1 no such user", "550 5.1.1 The next host says: no such user"),
+            ("450 4.2.0 later", "450 4.2.0"),
+            ("554 5.7.1 you again", "451 4.4.1"),
+        ):
+            self.assertEqual(self.case(f'rcpt = "{reply}"', "x@backup.example", more % said), [], said)
+        self.assertIn("is no reply", self.case('rcpt = "250"', "x@backup.example", more % "yes")[0])
+
+    def test_else_it_cannot_be_known(self) -> None:
+        came, lacking = self.case('rcpt = "250"', "x@backup.example", 'client = "9.9.9.9"')
+        self.assertIn("451 4.4.1", came)
+        self.assertIn('calls."x@backup.example" = "250"', lacking)
+
+
+class Rewrites(Proving):
+    more = (
+        '[rewrite]\nrecipient_canonical = "file:canonical"\nsender_canonical = "file:senders"\n'
+        'masquerade = ["ours.example"]\n'
+    )
+
+    def test_of_mail_of_our_clients(self) -> None:
+        self.site.write("canonical", "first.last@ours.example: ann@ours.example\n")
+        self.site.write("senders", "bob: robert@ours.example\n")
+        more = 'auth = "bob"\nfrom = "bob@ours.example"\nheader = "From: bob@pc7.ours.example"'
+        expect = 'recipients = ["ann@ours.example"]\nheader = { From = "bob@ours.example" }'
+        self.assertEqual(self.case(expect, "first.last@ours.example", more), [])

@@ -1,0 +1,1 @@
+"""DKIM (RFC 6376): signing of what leaves, and the keys for it."""

@@ -1,0 +1,1 @@
+"""Verdicts on connection, greeting, sender, recipient, message and dispatch: what policies see, and who asks them."""

@@ -1,0 +1,1 @@
+"""Small state that outlives a restart: counters and marks that expire (``mta.interfaces.IState``)."""
